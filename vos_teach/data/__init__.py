@@ -1,0 +1,1 @@
+"""Where clips come from: toy clips, DAVIS, YouTube-VOS, composites, your own video."""

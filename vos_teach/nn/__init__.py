@@ -1,0 +1,1 @@
+"""The boring blocks: backbones and decoders."""

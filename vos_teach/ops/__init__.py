@@ -1,0 +1,1 @@
+"""The formulas on the slides, as pure tensor functions: what students write."""
