@@ -1,0 +1,66 @@
+"""Baselines every system must beat: the first mask kept for ever, and the first mask carried along by optical flow.
+
+The third, mask-blind, is OSVOS's parent network without fine-tuning (online_learning/osvos.py).
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from vos_teach.ops.warp import warp
+from vos_teach.segmenter import given
+
+
+class CopyFirst:
+    """The given masks, for ever."""
+
+    task, causal, seed, device = "one-shot", True, 0, "cpu"
+
+    def start(self, frame: Tensor, masks: Tensor | None = None) -> Tensor:
+        """See Segmenter."""
+        self.prob = given(masks)
+        return self.prob
+
+    def step(self, frame: Tensor, new: Tensor | None = None) -> Tensor:
+        """See Segmenter."""
+        if new is not None:
+            self.prob = add_slots(self.prob, new)
+        return self.prob
+
+
+class CopyFlow:
+    """The given masks warped along, frame by frame, by DIS optical flow (Kroeger et al., ECCV 2016; OpenCV's)."""
+
+    task, causal, seed, device = "one-shot", True, 0, "cpu"
+
+    def start(self, frame: Tensor, masks: Tensor | None = None) -> Tensor:
+        """See Segmenter."""
+        self.dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self.last, self.prob = grey(frame), given(masks)
+        return self.prob
+
+    def step(self, frame: Tensor, new: Tensor | None = None) -> Tensor:
+        """See Segmenter."""
+        now = grey(frame)
+        flow = torch.from_numpy(self.dis.calc(now, self.last, None)).permute(2, 0, 1)  # 2,H,W from now back to last
+        objects = warp(self.prob[1:], flow) if len(self.prob) > 1 else self.prob[1:]  # K,H,W
+        background = (1 - objects.sum(0, keepdim=True)).clamp(min=0)  # what flows in from outside is background
+        self.prob, self.last = torch.cat([background, objects]), now
+        if new is not None:
+            self.prob = add_slots(self.prob, new)
+        return self.prob
+
+
+def add_slots(prob: Tensor, new: Tensor) -> Tensor:
+    """Append newly given masks K',H,W to probabilities K+1,H,W; a given mask owns its pixels."""
+    masks = given(new)
+    return torch.cat([prob * masks[:1], masks[1:]])
+
+
+def grey(frame: Tensor) -> np.ndarray:
+    """3,H,W float in [0,1] -> H,W uint8."""
+    rgb = (frame.cpu().permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+    return cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)

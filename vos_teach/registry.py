@@ -1,0 +1,71 @@
+"""The only place that knows all systems by name. To add a system: its file, and one line here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Literal
+
+from vos_teach.clip import VosError
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One system: where it lives and what it is. `build` is "module:callable"; it returns a Segmenter."""
+
+    name: str
+    stage: int
+    task: Literal["one-shot", "zero-shot"]
+    build: str
+    paper: str
+    what: str
+    train: str | None = None  # "module:callable" that trains it, where it is trained
+    ordered_slots: bool = False  # True: permuting the objects may change the result
+    finetunes: bool = False  # True: takes `seconds` or `steps` of online learning
+
+
+SYSTEMS = {
+    spec.name: spec
+    for spec in (
+        Spec("copy-first", 0, "one-shot", "vos_teach.baselines:CopyFirst", "baseline", "the first mask, for ever"),
+        Spec("copy-flow", 0, "one-shot", "vos_teach.baselines:CopyFlow", "baseline", "the first mask moved by DIS flow"),
+        Spec("mask-blind", 0, "one-shot", "vos_teach.online_learning.osvos:mask_blind", "baseline",
+             "OSVOS's parent, never told which object was asked for"),
+        Spec("osvos", 1, "one-shot", "vos_teach.online_learning.osvos:osvos", "Caelles et al., CVPR 2017",
+             "a network fine-tuned on the first frame, then frame by frame", finetunes=True,
+             train="vos_teach.online_learning.osvos:train"),
+    )
+}
+
+
+def names() -> list[str]:
+    """All systems, in the lecture's order."""
+    return list(SYSTEMS)
+
+
+def spec(name: str) -> Spec:
+    """The system of that name; VosError lists the names if there is none."""
+    if name not in SYSTEMS:
+        raise VosError(f"there is no system '{name}'; choose from: {', '.join(SYSTEMS)}")
+    return SYSTEMS[name]
+
+
+def make(name: str, device: str = "cpu", scale: str = "small", **options):
+    """Build a system, ready for `engine.run`. Unknown options are refused by name."""
+    build = resolve(spec(name).build)
+    if name in ("copy-first", "copy-flow"):
+        if options:
+            raise VosError(f"system '{name}' takes no option '{next(iter(options))}'")
+        return build()
+    try:
+        return build(device=device, scale=scale, **options)
+    except TypeError as error:
+        if "unexpected keyword argument" in str(error):
+            raise VosError(f"system '{name}': {str(error).split(') ')[-1]}") from None
+        raise
+
+
+def resolve(where: str):
+    """ "module:callable" -> the callable, imported only now."""
+    module, attribute = where.split(":")
+    return getattr(import_module(module), attribute)
