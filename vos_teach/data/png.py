@@ -1,0 +1,117 @@
+"""Frames and masks on disk: palette PNG masks as DAVIS has them, JPEG or PNG frames, files that are never half-written."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from vos_teach.clip import VosError
+
+
+def davis_palette() -> np.ndarray:
+    """256,3 uint8: the colour of every id (Pascal VOC's rule: bits 0, 1, 2 of the id go to R, G, B, highest first)."""
+    ids = np.arange(256)
+    palette = np.zeros((256, 3), np.uint8)
+    for level in range(8):
+        for channel in range(3):
+            palette[:, channel] |= ((ids >> (3 * level + channel) & 1) << (7 - level)).astype(np.uint8)
+    return palette
+
+
+PALETTE = davis_palette()
+
+
+def read_mask(path: str | Path) -> np.ndarray:
+    """A mask -> H,W uint8 ids: palette indices, or the values of an 8-bit or 1-bit grey PNG.
+
+    Raises VosError for colour, 16-bit, truncated or missing files.
+    """
+    data = _bytes(path, "mask")
+    if len(data) < 33 or not data.startswith(b"\x89PNG\r\n\x1a\n"):
+        raise VosError(f"mask '{path}' is not a PNG file, or is cut short: masks are palette or 8-bit grey PNGs")
+    depth, colour = data[24], data[25]  # IHDR: colour 0 is grey, 3 is palette
+    if colour != 3 and (colour, depth) not in ((0, 8), (0, 1)):
+        kind = {0: "grey", 2: "RGB", 4: "grey with alpha", 6: "RGBA"}.get(colour, "unknown")
+        raise VosError(f"mask '{path}' is {depth}-bit {kind}, so it holds no object ids: save it as a palette or 8-bit grey PNG")
+    return np.array(_decode(path, data, "mask"), np.uint8)
+
+
+def read_frame(path: str | Path) -> np.ndarray:
+    """A frame -> H,W,3 uint8 RGB. Raises VosError where the file is missing, truncated or no 8-bit picture."""
+    picture = _decode(path, _bytes(path, "frame"), "frame")
+    if picture.mode.startswith(("I", "F")):
+        raise VosError(f"frame '{path}' has more than 8 bits a channel: save it as an 8-bit JPEG or PNG")
+    return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
+
+
+def read_size(path: str | Path) -> tuple[int, int]:
+    """(H, W) of a picture from its header alone, without decoding it."""
+    try:
+        with Image.open(path) as picture:
+            return picture.height, picture.width
+    except FileNotFoundError:
+        raise VosError(f"'{path}' is missing") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise VosError(f"'{path}' cannot be read as a picture ({error}): fetch or save it again") from None
+
+
+def write_mask(path: str | Path, mask: np.ndarray) -> None:
+    """H,W ids (any integer or bool type, 0..255) -> palette PNG, whole or not at all."""
+    mask = np.asarray(mask)
+    if mask.ndim != 2 or mask.dtype.kind not in "biu" or (mask.size and (mask.min() < 0 or mask.max() > 255)):
+        raise VosError(f"mask for '{path}' must be H,W integers from 0 to 255, not {mask.dtype} {mask.shape}")
+    picture = Image.fromarray(mask.astype(np.uint8), "L")
+    picture.putpalette(PALETTE.tobytes())  # turns "L" into "P" without touching the values
+    out = io.BytesIO()
+    picture.save(out, "PNG")
+    write_bytes(path, out.getvalue())
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write a file whole or not at all: to a temporary name in the same folder, then renamed. Makes the folder.
+
+    Raises VosError where the folder cannot be written or the disk is full.
+    """
+    path, temporary = Path(path), None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+        temporary = None
+    except OSError as error:
+        raise VosError(f"'{path}' cannot be written ({error.strerror or error}): choose another folder or free some space") from None
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    value = os.umask(0o022)
+    os.umask(value)
+    return value
+
+
+def _bytes(path: str | Path, what: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise VosError(f"{what} '{path}' is missing") from None
+    except OSError as error:
+        raise VosError(f"{what} '{path}' cannot be read ({error.strerror or error})") from None
+
+
+def _decode(path: str | Path, data: bytes, what: str) -> Image.Image:
+    try:
+        picture = Image.open(io.BytesIO(data))
+        picture.load()
+        return picture
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise VosError(f"{what} '{path}' is truncated or damaged ({error}): fetch or save it again") from None
