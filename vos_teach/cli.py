@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -12,6 +14,44 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="Video object segmentation, from OSVOS to transformers.",
 )
+
+
+@app.callback()
+def _root() -> None:
+    """Video object segmentation, from OSVOS to transformers."""
+
+
+@app.command()
+def evaluate(
+    pred: Annotated[Path, typer.Option(help="predictions: PRED/SEQUENCE/FRAME.png, palette or grey")],
+    davis: Annotated[Path, typer.Option("--davis", "--youtube-vos", help="the data set's root folder")],
+    task: Annotated[str, typer.Option(help="one-shot or zero-shot")],
+    split: Annotated[str, typer.Option(help="list of sequences in ImageSets/")] = "val",
+    year: Annotated[int | None, typer.Option(help="2016 or 2017; needed where both are there")] = None,
+    sequences: Annotated[str | None, typer.Option(help="NAME,NAME or 'present': those in PRED")] = None,
+    json: Annotated[Path | None, typer.Option(help="also write all figures to this file")] = None,
+    temporal: Annotated[bool, typer.Option("--temporal", help="also T, temporal stability (slow)")] = False,
+    processes: Annotated[int | None, typer.Option(help="default: one per CPU")] = None,
+    unseen: Annotated[str | None, typer.Option(help="YouTube-VOS: unseen categories, CAT,CAT")] = None,
+) -> None:
+    """Score predicted masks: J, F and J&F as DAVIS and YouTube-VOS define them."""
+    from vos_teach.metrics import evaluate as score
+    from vos_teach.metrics.output import check_writable, print_table, write_json
+
+    if json:
+        check_writable(json)
+    result = score(
+        pred, davis, task, split=split, year=year, temporal=temporal, processes=processes, progress=True,
+        sequences=sequences if sequences in (None, "present") else _names(sequences),
+        unseen=None if unseen is None else _names(unseen),
+    )
+    print_table(result)
+    if json:
+        write_json(json, result)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def main() -> None:
