@@ -33,7 +33,7 @@ SYSTEMS = {
              "OSVOS's parent, never told which object was asked for"),
         Spec("osvos", 1, "one-shot", "vos_teach.online_learning.osvos:osvos", "Caelles et al., CVPR 2017",
              "a network fine-tuned on the first frame, then frame by frame", finetunes=True,
-             train="vos_teach.online_learning.osvos:train"),
+             train="vos_teach.online_learning.osvos:recipe"),
     )
 }
 
