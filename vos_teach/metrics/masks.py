@@ -7,6 +7,7 @@ import struct
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -43,11 +44,12 @@ def read_mask(path: Path) -> np.ndarray:
         filters, mask = rows[:, 0], rows[:, 1:]
         if not filters.any():
             return mask
-        if filters.max() == 1:  # 1: the difference to the pixel before
+        if filters.min() == filters.max() == 1:  # each value is the difference to the one before in its row
+            x, y, w, h = cv2.boundingRect(mask)
             out = np.zeros(mask.shape, np.uint8)
-            busy = mask.any(axis=1)  # rows of zeros are most of a mask
-            sums = np.add.accumulate(mask[busy], 1, np.uint8)
-            out[busy] = np.where(filters[busy, None] == 1, sums, mask[busy])
+            if w:
+                out[y : y + h, x : x + w] = np.add.accumulate(mask[y : y + h, x : x + w], 1, np.uint8)
+                out[y : y + h, x + w :] = out[y : y + h, x + w - 1, None]
             return out
     from PIL import Image
 

@@ -42,10 +42,14 @@ def describe(mask: np.ndarray) -> np.ndarray | None:
 
 def outline(mask: np.ndarray) -> np.ndarray | None:
     """The longest closed contour of an H,W mask: N,2 points (x, y) at most 3 px apart; None without a contour."""
-    found = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)[0]
+    from skimage.measure import find_contours
+
+    # between the pixels, where pixels that only touch at a corner are apart: what comes closest to the published T
+    found = find_contours(np.pad(mask.astype(np.float64), 1), 0.5)
     if not found:
         return None
-    corners = cv2.approxPolyDP(max(found, key=len), TOLERANCE, True)[:, 0].astype(np.float64)
+    ring = max(found, key=len)[:-1, ::-1].astype(np.float32) - 1
+    corners = cv2.approxPolyDP(ring[:, None], TOLERANCE, True)[:, 0].astype(np.float64)
     steps = np.roll(corners, -1, axis=0) - corners
     counts = np.maximum(np.ceil(np.hypot(*steps.T) / TOLERANCE).astype(int), 1)
     sides = zip(corners, steps, counts, strict=True)
