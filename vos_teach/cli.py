@@ -54,6 +54,25 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
+@app.command()
+def train(
+    system: Annotated[str, typer.Argument(help="the system, for example osvos")],
+    data: Annotated[list[str], typer.Option(help="'toy', 'davis' or a DAVIS folder; give it again for several")],
+    out: Annotated[Path, typer.Option(help="where checkpoint, log and weights go")] = Path("runs/train"),
+    steps: Annotated[int | None, typer.Option(help="optimisation steps; default: the system's own")] = None,
+    toy_share: Annotated[float, typer.Option(help="share of toy batches where there are others too")] = 0.15,
+    toy_clips: Annotated[int, typer.Option(help="how many toy clips")] = 200,
+    scale: Annotated[str, typer.Option(help="toy, small or paper")] = "small",
+    seed: Annotated[int, typer.Option(help="the same seed gives the same weights")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
+) -> None:
+    """Train a system on the TRAINING split; interrupted and run again, it goes on where it was."""
+    from vos_teach import train as training
+
+    where = training.run(system, data, out, steps, toy_share, toy_clips, scale, seed, device)
+    print(f"weights: {where}")
+
+
 def main() -> None:
     """Run the command; bad input ends in one sentence on stderr and exit status 2, never in a traceback."""
     try:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vos_teach.clip import Clip, Lazy, VosError, resize_mask
+from vos_teach.clip import Clip, Lazy, VosError
 from vos_teach.segmenter import WholeClip, given
 
 STRIDE = 16  # frames are padded to multiples of the coarsest stride in the course

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from pathlib import Path
 
@@ -11,9 +12,44 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from vos_teach import weights
+from vos_teach import __version__, registry, weights
 from vos_teach.clip import VosError
+from vos_teach.data import davis, toy
+from vos_teach.data.sample import Source
 from vos_teach.nn.recipe import Recipe
+
+
+def run(system: str, data: list[str], out: str | Path, steps: int | None = None, toy_share: float = 0.15,
+        toy_clips: int = 200, scale: str = "small", seed: int = 0, device: str = "cpu") -> Path:
+    """Train a registered system on training clips; returns the path of the weights.
+
+    data: "toy", "davis" (the folder in VOS_TEACH_DAVIS) or DAVIS folders, of which only the training split is read.
+    """
+    spec = registry.spec(system)
+    if spec.train is None:
+        trained = ", ".join(n for n in registry.names() if registry.spec(n).train)
+        raise VosError(f"system '{system}' has nothing to train; choose from: {trained}")
+    real = [where for where in data if where != "toy"]
+    sources = [
+        Source(where, davis.read(folder(where), split="train", sequences="present"), (1 - toy_share) / len(real))
+        for where in real
+    ]
+    if "toy" in data:
+        sources.append(Source("toy", toy.training(toy_clips, seed=seed), toy_share if real else 1.0))
+    options = {} if steps is None else {"steps": steps}
+    recipe = registry.resolve(spec.train)(sources, scale=scale, device=device, **options)
+    about = {"system": system, "scale": scale, "clips": [len(source.clips) for source in sources],
+             "shares": [round(source.share, 4) for source in sources], "version": __version__}
+    return fit(recipe, out, seed, metadata=about)
+
+
+def folder(where: str) -> str:
+    """A data folder as given on the command line: 'davis' stands for the folder in VOS_TEACH_DAVIS."""
+    if where != "davis":
+        return where
+    if not os.environ.get("VOS_TEACH_DAVIS"):
+        raise VosError("'davis' means the folder in the environment variable VOS_TEACH_DAVIS, which is not set")
+    return os.environ["VOS_TEACH_DAVIS"]
 
 
 def fit(recipe: Recipe, out: str | Path, seed: int = 0, every: int = 200, metadata: dict | None = None,

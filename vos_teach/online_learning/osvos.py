@@ -31,8 +31,8 @@ from vos_teach.clip import VosError
 from vos_teach.data.augment import affine, to_tensors
 from vos_teach.data.sample import Source, stills
 from vos_teach.nn.backbone import backbone
-from vos_teach.ops.losses import balanced_bce
 from vos_teach.nn.recipe import Recipe
+from vos_teach.ops.losses import balanced_bce
 from vos_teach.segmenter import OneObject, given
 from vos_teach.weights import load_into
 
