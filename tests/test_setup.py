@@ -86,6 +86,16 @@ def test_conda_has_one_list_of_dependencies():
     assert project.extras and project.extras <= set(PROJECT["optional-dependencies"])
 
 
+def test_readme_names_the_pinned_torch_and_only_files_that_exist():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    exact = {str(pin) for pin in pins() if pin.name in ("torch", "torchvision")}
+    assert set(re.findall(r"\btorch(?:vision)?==[\w.]+", text)) == exact
+    later = {"lectures/figures/osvos.png"}  # made by code, from a real run
+    for page in ("README.md", "CREDITS.md", "CONTRIBUTING.md"):
+        links = re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / page).read_text(encoding="utf-8"))
+        assert [link for link in links if link not in later and not (ROOT / link).exists()] == []
+
+
 # ---- make
 
 def test_help_names_every_target():
