@@ -28,6 +28,8 @@ from vos_teach.metrics.sequence import score_video
 from vos_teach.metrics.truth import Truth, Video, categories, choose, find_truth, find_video, seen_categories
 
 TASKS = ("one-shot", "zero-shot")
+# forked workers start at once, and run nothing but NumPy and single-threaded OpenCV
+START = "fork" if sys.platform == "linux" else "spawn"
 
 
 def evaluate(
@@ -130,11 +132,9 @@ def _run(videos: list[Video], processes: int, progress: bool) -> dict[str, dict]
                 done[video.name] = score_video(video)
                 bar.update()
             return {v.name: done[v.name] for v in videos}
-        # forked workers start at once, and run NumPy and single-threaded OpenCV only; elsewhere they are spawned
-        context = get_context("fork" if sys.platform == "linux" else "spawn")
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*multi-threaded.*fork", category=DeprecationWarning)
-            pool = ProcessPoolExecutor(min(processes, len(order)), mp_context=context)
+            pool = ProcessPoolExecutor(min(processes, len(order)), mp_context=get_context(START))
             jobs = {pool.submit(score_video, video): video.name for video in order}
         try:
             for job in as_completed(jobs):
