@@ -1,20 +1,21 @@
-"""Frames and masks on disk: palette PNG masks as DAVIS has them, JPEG or PNG frames, files that are never half-written."""
+"""Frames and masks on disk: palette PNGs as DAVIS has them, JPEG or PNG frames; no file is ever half-written."""
 
 from __future__ import annotations
 
 import io
 import os
 import tempfile
+import zlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from vos_teach.clip import VosError
 
 
 def davis_palette() -> np.ndarray:
-    """256,3 uint8: the colour of every id (Pascal VOC's rule: bits 0, 1, 2 of the id go to R, G, B, highest first)."""
+    """256,3 uint8: the colour of every id, Pascal VOC's rule: bits 0, 1, 2 of it are R, G, B's top bits."""
     ids = np.arange(256)
     palette = np.zeros((256, 3), np.uint8)
     for level in range(8):
@@ -24,6 +25,8 @@ def davis_palette() -> np.ndarray:
 
 
 PALETTE = davis_palette()
+PNG = b"\x89PNG\r\n\x1a\n"
+KINDS = {b"\0": "grey", b"\2": "RGB", b"\4": "grey with alpha", b"\6": "RGBA"}  # PNG's colour types without a palette
 
 
 def read_mask(path: str | Path) -> np.ndarray:
@@ -32,17 +35,19 @@ def read_mask(path: str | Path) -> np.ndarray:
     Raises VosError for colour, 16-bit, truncated or missing files.
     """
     data = _bytes(path, "mask")
-    if len(data) < 33 or not data.startswith(b"\x89PNG\r\n\x1a\n"):
-        raise VosError(f"mask '{path}' is not a PNG file, or is cut short: masks are palette or 8-bit grey PNGs")
-    depth, colour = data[24], data[25]  # IHDR: colour 0 is grey, 3 is palette
-    if colour != 3 and (colour, depth) not in ((0, 8), (0, 1)):
-        kind = {0: "grey", 2: "RGB", 4: "grey with alpha", 6: "RGBA"}.get(colour, "unknown")
-        raise VosError(f"mask '{path}' is {depth}-bit {kind}, so it holds no object ids: save it as a palette or 8-bit grey PNG")
+    if not data.startswith(PNG):
+        raise VosError(f"mask '{path}' is not a PNG file: masks are palette or 8-bit grey PNGs")
+    depth, colour = data[24:25], data[25:26]  # of the header; colour 0 is grey, 3 is palette
+    if colour in KINDS and not (colour == b"\0" and depth in (b"\1", b"\x08")):
+        raise VosError(
+            f"mask '{path}' is {depth[0]}-bit {KINDS[colour]}, so it holds no object ids: "
+            "save it as a palette or 8-bit grey PNG"
+        )
     return np.array(_decode(path, data, "mask"), np.uint8)
 
 
 def read_frame(path: str | Path) -> np.ndarray:
-    """A frame -> H,W,3 uint8 RGB. Raises VosError where the file is missing, truncated or no 8-bit picture."""
+    """A frame -> H,W,3 uint8 RGB. Raises VosError if it is missing, truncated or no 8-bit picture."""
     picture = _decode(path, _bytes(path, "frame"), "frame")
     if picture.mode.startswith(("I", "F")):
         raise VosError(f"frame '{path}' has more than 8 bits a channel: save it as an 8-bit JPEG or PNG")
@@ -73,7 +78,7 @@ def write_mask(path: str | Path, mask: np.ndarray) -> None:
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write a file whole or not at all: to a temporary name in the same folder, then renamed. Makes the folder.
+    """Write a file whole or not at all: under a temporary name beside it, then renamed. Makes the folder.
 
     Raises VosError where the folder cannot be written or the disk is full.
     """
@@ -87,7 +92,8 @@ def write_bytes(path: str | Path, data: bytes) -> None:
         os.replace(temporary, path)
         temporary = None
     except OSError as error:
-        raise VosError(f"'{path}' cannot be written ({error.strerror or error}): choose another folder or free some space") from None
+        why = error.strerror or error
+        raise VosError(f"'{path}' cannot be written ({why}): choose another folder or free some space") from None
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
@@ -110,8 +116,25 @@ def _bytes(path: str | Path, what: str) -> bytes:
 
 def _decode(path: str | Path, data: bytes, what: str) -> Image.Image:
     try:
+        if data.startswith(PNG):
+            check_png(data)
         picture = Image.open(io.BytesIO(data))
-        picture.load()
+        picture.load()  # without LOAD_TRUNCATED_IMAGES, Pillow refuses a JPEG that ends early
         return picture
+    except UnidentifiedImageError:
+        raise VosError(f"{what} '{path}' is no picture, or cut short: fetch or save it again") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise VosError(f"{what} '{path}' is truncated or damaged ({error}): fetch or save it again") from None
+
+
+def check_png(data: bytes) -> None:
+    """Raise ValueError unless every chunk is whole and has its CRC, most of which Pillow skips."""
+    at, kind = len(PNG), b""
+    while kind != b"IEND":
+        size = int.from_bytes(data[at : at + 4], "big")
+        kind, end = data[at + 4 : at + 8], at + 8 + size
+        if end + 4 > len(data):
+            raise ValueError("the file ends early")
+        if zlib.crc32(data[at + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+            raise ValueError("a checksum is wrong")
+        at = end + 4
