@@ -1,16 +1,17 @@
 """Layers that move along exact maps: the renderer under the toy clips.
 
-Each layer is a flat picture (its canonical frame, coordinates u) seen through a map that is known at every time t:
+Each layer is a flat picture (its canonical frame, coordinates u) seen through a map known at every time t:
 
     q = S(t)^-1 R(t)^-1 (p - c(t)),    u = q + sum_k a_k sin(w_k . q + f_k(t))       p: pixel of frame t
 
-Rendering needs p -> u, in closed form. Flow needs u -> p as well: q = u - sum a sin(...) by fixed point, which
-converges because sum |a||w| < 1. The flow of a pixel is then exact: F_{t+1}(G_t(p)) - p, of its topmost layer.
+Rendering needs p -> u (G), in closed form. Flow needs u -> p (F) as well: q = u - sum a sin(...) by fixed point,
+which converges because sum |a||w| < 1. A pixel's flow is then exact: F_{t+1}(G_t(p)) - p, in its topmost layer.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 
 import cv2
 import numpy as np
@@ -22,7 +23,7 @@ ROUNDS = 24    # of the fixed point; the slope is at most 0.65, so what is left 
 class Layer:
     """A moving picture. T: frames of the clip.
 
-    patch    h,w,4 float32, colours 0..255 times alpha, alpha 0..1 (a background: alpha 1 everywhere)
+    patch    h,w,4 float32, colours 0..255 times alpha, alpha 0..1 (a background: h,w,3, no alpha)
     centre   T,2 pixels (x, y) where the patch's middle is;   angle  T radians;   scale  T,2
     waves    K,6 (ax, ay, wx, wy, phase, speed): deformation in canonical pixels, speed in radians a frame
     swell    T: what the waves' amplitudes are multiplied by (at most 1)
@@ -90,7 +91,7 @@ class Layer:
         return y0, max(y0, y1), x0, max(x0, x1)
 
     def draw(self, t: int, grid: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-        """The layer at the grid's pixels of frame t: ...,4 float32."""
+        """The layer at the grid's pixels of frame t: h,w,4 float32 (a background: h,w,3)."""
         ux, uy = self.canonical(t, *grid)
         h, w = self.patch.shape[:2]
         patch = self.patch
@@ -98,7 +99,7 @@ class Layer:
             patch = cv2.addWeighted(patch, 1 - float(self.mix[t]), self.other, float(self.mix[t]), 0)
         border = cv2.BORDER_REFLECT_101 if self.ground else cv2.BORDER_CONSTANT
         out = cv2.remap(patch, ux + np.float32((w - 1) / 2), uy + np.float32((h - 1) / 2), cv2.INTER_LINEAR,
-                        borderMode=border, borderValue=(0, 0, 0, 0))
+                        borderMode=border)
         if self.gain is not None:
             out[..., :3] *= self.gain[t].astype(np.float32)
             np.minimum(out[..., :3], 255 * out[..., 3:], out=out[..., :3])
@@ -121,12 +122,12 @@ class Scene:
         self._last: tuple[int, np.ndarray, np.ndarray] | None = None
 
     def render(self, t: int) -> tuple[np.ndarray, np.ndarray]:
-        """Frame t, H,W,3 uint8, and H,W uint8 with the index of each pixel's topmost layer (alpha at least 1/2)."""
+        """Frame t, H,W,3 uint8, and H,W uint8: the index of each pixel's topmost layer (alpha at least 1/2)."""
         last = self._last
         if last is not None and last[0] == t:
             return last[1], last[2]
         top = np.zeros(self.size, np.uint8)
-        image = self.layers[0].draw(t, self.grid)[..., :3]
+        image = self.layers[0].draw(t, self.grid)
         for k, layer in enumerate(self.layers[1:], 1):
             y0, y1, x0, x1 = layer.box(t, self.size)
             if y1 == y0 or x1 == x0 or (layer.shown is not None and not layer.shown[t]):
@@ -137,13 +138,12 @@ class Scene:
             below += part[..., :3]
             top[y0:y1, x0:x1][part[..., 3] >= 0.5] = k
         if self.light is not None:
-            image = image * self.light[t].astype(np.float32)
+            image = cv2.multiply(image, (*self.light[t].tolist(), 0.0))
         if self.blur:
             image = cv2.GaussianBlur(image, (5, 5), self.blur)
-        if self.noise:
-            rng = np.random.default_rng([self.seed, t])
-            image = image + float(self.noise) * rng.standard_normal(image.shape, np.float32)
-        frame = np.clip(image + 0.5, 0, 255).astype(np.uint8)
+        grain = _grain(image.size, np.random.default_rng([self.seed, t])).reshape(image.shape)
+        frame = cv2.scaleAdd(grain, float(self.noise), image)
+        frame = cv2.add(frame, (0.0, 0.0, 0.0, 0.0), dtype=cv2.CV_8U)                  # rounds and saturates
         self._last = (t, frame, top)
         return frame, top
 
@@ -156,7 +156,7 @@ class Scene:
         return np.array([layer.object for layer in self.layers], np.uint8)[self.render(t)[1]]
 
     def flow(self, t: int, to: int) -> np.ndarray:
-        """H,W,2 float32 (dx, dy): where what is seen at each pixel of frame t is in frame `to`, hidden or not."""
+        """H,W,2 float32 (dx, dy): where what each pixel of frame t shows is in frame `to`, hidden or not."""
         top = self.render(t)[1]
         out = np.empty((*self.size, 2), np.float32)
         for k in np.unique(top).tolist():
@@ -165,3 +165,15 @@ class Scene:
             nx, ny = self.layers[k].pixels(to, *self.layers[k].canonical(t, x, y))
             out[where] = np.stack([nx - x, ny - y], -1)
         return out
+
+
+@cache
+def _noise() -> np.ndarray:
+    return np.random.default_rng(0).standard_normal(1 << 19, np.float32)
+
+
+def _grain(n: int, rng: np.random.Generator) -> np.ndarray:
+    """n normal deviates, from a random place of one long list: much faster than drawing new ones."""
+    start = int(rng.integers(1 << 19))
+    first = _noise()[start : start + n]
+    return first if len(first) == n else np.concatenate([first, np.resize(_noise(), n - len(first))])

@@ -1,12 +1,12 @@
 """What toy clips are made of: crops of real pictures, and shapes with soft edges.
 
-The pictures come inside scikit-image's wheel (public domain or CC0: NASA, CC0Textures, private gifts), so nothing
-is downloaded. A category is a shape times a picture; some shapes and some pictures never occur in training.
+The pictures come inside scikit-image's wheel (public domain, CC0, or given without restrictions), so nothing is
+downloaded. A category is a shape times a picture; some shapes and some pictures never occur in training.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -23,15 +23,15 @@ SHAPES = ("disc", "square", "triangle", "star", "heart", "crescent", "cross", "f
 HELD_PICTURES, HELD_SHAPES = ("tissue", "coins"), ("heart", "cross")
 
 _ALL = [(f"{s} {p}", s in HELD_SHAPES or p in HELD_PICTURES) for s in SHAPES for p in PICTURES]
-SEEN = tuple(name for name, held in _ALL if not held)      # "star grass" and so on: in training and validation
+SEEN = tuple(name for name, held in _ALL if not held)      # "star grass" and so on: in both splits
 UNSEEN = tuple(name for name, held in _ALL if held)        # in validation only
 
 RADIUS, PATCH = 28, 84     # a shape's radius and its patch's side, in canonical pixels
 
 
-@lru_cache(maxsize=None)
+@cache
 def picture(name: str) -> np.ndarray:
-    """The picture, H,W,3 float32 RGB in 0..255, shorter side at most 512. Raises VosError if the wheel lacks it."""
+    """H,W,3 float32 RGB in 0..255, shorter side at most 512. Raises VosError if the wheel lacks it."""
     import skimage
 
     path = Path(skimage.__file__).parent / "data" / PICTURES[name]
@@ -44,8 +44,9 @@ def picture(name: str) -> np.ndarray:
     return np.ascontiguousarray(image[..., ::-1]).astype(np.float32)
 
 
-def crop(rng: np.random.Generator, name: str, size: tuple[int, int], share: tuple[float, float]) -> np.ndarray:
-    """A random crop of picture `name`, `share` of its largest possible side, flipped and tinted: H,W,3 in 0..255.
+def crop(rng: np.random.Generator, name: str, size: tuple[int, int], share: tuple[float, float]
+         ) -> np.ndarray:
+    """A random crop of a picture, `share` of the largest possible one's side, flipped, tinted: H,W,3 in 0..255.
 
     Of five crops the most textured one is taken: a black piece of sky would make no object.
     """
@@ -70,10 +71,10 @@ def crop(rng: np.random.Generator, name: str, size: tuple[int, int], share: tupl
     return np.clip(out * rng.uniform(0.8, 1.2, 3).astype(np.float32), 0, 255).astype(np.float32)
 
 
-@lru_cache(maxsize=None)
+@cache
 def alpha(shape: str) -> np.ndarray:
-    """The shape's coverage, PATCH,PATCH float32 in [0, 1], the edge about 1.5 pixels soft. Centred; +y is down."""
-    n = 4 * PATCH                                                      # drawn four times as fine, then averaged
+    """The shape's coverage, PATCH,PATCH float32 in [0, 1], centred, the edge about 1.5 pixels soft."""
+    n = 4 * PATCH                                                     # drawn four times as fine, then averaged
     y, x = (np.mgrid[:n, :n] - (n - 1) / 2) / (4 * RADIUS)
     r, a = np.hypot(x, y), np.arctan2(-y, x)
     if shape == "disc":
@@ -81,7 +82,7 @@ def alpha(shape: str) -> np.ndarray:
     elif shape == "square":
         inside = np.abs(x) ** 6 + np.abs(y) ** 6 < 0.8**6
     elif shape == "triangle":
-        inside = np.maximum.reduce([y, np.sin(np.pi / 3) * x - 0.5 * y, -np.sin(np.pi / 3) * x - 0.5 * y]) < 0.52
+        inside = np.maximum(y, np.sin(np.pi / 3) * np.abs(x) - 0.5 * y) < 0.52
     elif shape == "star":
         inside = r < 0.78 + 0.26 * np.cos(5 * (a - np.pi / 2))
     elif shape == "heart":
@@ -100,7 +101,7 @@ def alpha(shape: str) -> np.ndarray:
 
 
 def cutout(rng: np.random.Generator, category: str) -> np.ndarray:
-    """A new instance of a category: PATCH,PATCH,4 float32, colours (0..255) already multiplied by alpha (0..1)."""
+    """A new instance of a category: PATCH,PATCH,4 float32, colours (0..255) times alpha, alpha (0..1)."""
     shape, name = category.split(" ")
     texture = cv2.GaussianBlur(crop(rng, name, (PATCH, PATCH), (0.3, 0.7)), (0, 0), 0.8)
     cover = alpha(shape)[..., None]
