@@ -50,6 +50,21 @@ def evaluate(
         write_json(json, result)
 
 
+@app.command()
+def toy(
+    out: Annotated[Path, typer.Option(help="a new or empty folder")],
+    split: Annotated[str, typer.Option(help="val (the benchmark) or train (random knobs)")] = "val",
+    seed: Annotated[int, typer.Option(min=0, help="other clips; val with seed 0 is the fixed benchmark")] = 0,
+    clips: Annotated[int | None, typer.Option(min=1, help="how many; default: 12 for val, 60 for train")] = None,
+) -> None:
+    """Write toy clips, 96x160, in DAVIS-2017 layout."""
+    from vos_teach.data import toy as toys
+
+    made = toys.split(split, clips, seed)
+    toys.write(made, out, split)
+    print(f"{len(made)} clips in {out}")
+
+
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
@@ -71,6 +86,25 @@ def train(
 
     where = training.run(system, data, out, steps, toy_share, toy_clips, scale, seed, device)
     print(f"weights: {where}")
+
+
+data_app = typer.Typer(no_args_is_help=True, help="Fetch data sets.")
+app.add_typer(data_app, name="data")
+
+
+@data_app.command()
+def davis(
+    sequences: Annotated[str, typer.Option(help="NAME,NAME or 'all'")],
+    root: Annotated[Path, typer.Option(help="folder to fetch into: ROOT/JPEGImages/480p/NAME and so on")],
+    year: Annotated[int, typer.Option(help="2016 or 2017")] = 2017,
+    resolution: Annotated[str, typer.Option(help="480p; 2016 also 1080p, 2017 also Full-Resolution")] = "480p",
+    url: Annotated[str | None, typer.Option(help="another copy of the official zip")] = None,
+) -> None:
+    """Fetch DAVIS sequences, and nothing else, out of the official zip. Interrupted and run again, it goes on."""
+    from vos_teach.data import download
+
+    download.davis(root, _names(sequences), year, resolution, url)
+    typer.echo(f"DAVIS-{year}, {sequences}: ready in '{root}'")
 
 
 def main() -> None:
