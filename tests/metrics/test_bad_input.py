@@ -2,8 +2,10 @@
 
 import json
 import os
+import struct
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -147,6 +149,22 @@ def test_other_layouts(davis, tmp_path):
         evaluate(pred, tmp_path / "tube", "one-shot")
 
 
+def test_an_object_that_is_never_scored_is_named(davis, capsys):
+    truth = squares(6, ids=(1, 2))
+    truth[:5][truth[:5] == 2] = 0  # object 2 only in the last frame, which does not count
+    result = evaluate(davis.add("b", truth).pred, davis.root, "one-shot", processes=1)
+    assert result["objects"] == 3 and "objects [2] of 'b'" in capsys.readouterr().err
+
+
+def test_pixels_that_do_not_fit_the_header(davis):
+    """A file that is sound by every checksum, but shorter than it says."""
+    data = first(davis).read_bytes()
+    body = data[12:16] + struct.pack(">I", 60) + struct.pack(">I", 41) + data[24:29]
+    first(davis).write_bytes(data[:12] + body + struct.pack(">I", zlib.crc32(body)) + data[33:])
+    with pytest.raises(VosError, match="bytes of pixels"):
+        evaluate(davis.pred, davis.root, "one-shot", processes=1)
+
+
 def die(video):
     os._exit(9)
 
@@ -159,6 +177,7 @@ def test_a_dead_worker_ends_with_an_error(davis, monkeypatch):
         evaluate(davis.pred, davis.root, "one-shot", processes=2)
 
 
+@pytest.mark.slow
 def test_spawned_workers_give_the_same(davis, monkeypatch):
     """What Windows and macOS do."""
     forked = evaluate(davis.pred, davis.root, "one-shot", processes=2)
@@ -166,6 +185,7 @@ def test_spawned_workers_give_the_same(davis, monkeypatch):
     assert evaluate(davis.pred, davis.root, "one-shot", processes=2) == forked
 
 
+@pytest.mark.slow
 def test_the_installed_command(davis):
     first(davis).unlink()
     done = subprocess.run(

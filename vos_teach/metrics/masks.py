@@ -36,10 +36,12 @@ def read_mask(path: Path) -> np.ndarray:
         raise bad(f"mask '{path}' is {KINDS.get(colour, '16-bit')}; "
                   "masks are 8-bit palette or grey PNGs whose values are object ids")
     try:
-        raw = zlib.decompress(packed, bufsize=height * (width + 1) + 1)
+        raw = zlib.decompress(packed, bufsize=min(height * (width + 1) + 1, 1 << 26))
     except zlib.error:
         raise bad(f"mask '{path}' is truncated or damaged; write it again") from None
-    if depth == 8 and not interlace and len(raw) == height * (width + 1):
+    if depth == 8 and not interlace:
+        if len(raw) != height * (width + 1):
+            raise bad(f"mask '{path}' has {len(raw)} bytes of pixels, not {height} x {width + 1}; write it again")
         rows = np.frombuffer(raw, np.uint8).reshape(height, width + 1)
         filters, mask = rows[:, 0], rows[:, 1:]
         if not filters.any():
@@ -56,7 +58,7 @@ def read_mask(path: Path) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(data)) as image:
             return np.array(image).astype(np.uint8)
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise bad(f"mask '{path}' cannot be decoded ({error}); write it again") from None
 
 

@@ -68,6 +68,10 @@ def evaluate(
         )
     videos = [find_video(truth, name, pred, task == "one-shot", temporal) for name in names]
     scores = _run(videos, processes or os.cpu_count() or 1, progress)
+    for name, s in scores.items():
+        if s["unscored"]:
+            print(f"NOTE: not scored, as no frame follows the one they are given in: objects {s['unscored']} of "
+                  f"'{name}'", file=sys.stderr)
     result: dict[str, Any] = {"task": task, "layout": truth.layout, "year": truth.year, "split": split}
     result |= summary(scores)
     if truth.layout == "youtube-vos":

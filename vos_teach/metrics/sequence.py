@@ -19,8 +19,8 @@ VOID = 255
 def score_video(video: Video) -> dict[str, Any]:
     """J and F (and T) of every object of one video, per frame.
 
-    Returns {"frames": how many, "objects": id -> {"J": {"values"}, "F": {"values"}, "start", "proposal"}};
-    values are of the frames that count.
+    Returns {"frames": how many, "objects": id -> {"J": {"values"}, "F": {"values"}, "start", "proposal"},
+    "unscored": ids}; values are of the frames that count, and objects that are in none of those are unscored.
     """
     cv2.setNumThreads(1)  # the processes are the parallelism
     frames = []
@@ -59,12 +59,13 @@ def score_video(video: Video) -> dict[str, Any]:
         scores = np.array([[table[g, p].mean() for p in slots] for g in ids]).reshape(len(ids), len(slots))
         matched = {ids[g]: slots[p] for g, p in match_proposals(scores)}
         values = {g: table[g, p] for g, p in matched.items()}
-    result: dict[str, Any] = {"frames": len(frames), "objects": {}}
+    result: dict[str, Any] = {"frames": len(frames), "objects": {}, "unscored": []}
     for k in ids:
         span = slice(starts[k] + 1, len(frames) - video.skip_last) if video.one_shot else slice(None)
         j, f = values[k][:, span]
         if len(j) == 0:
-            continue  # seen only where the protocol does not look: there is nothing to score
+            result["unscored"].append(k)
+            continue
         item: dict[str, Any] = {"J": {"values": j.tolist()}, "F": {"values": f.tolist()}, "start": starts[k]}
         if not video.one_shot:
             item["proposal"] = matched[k]
