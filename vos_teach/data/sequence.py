@@ -51,7 +51,7 @@ def read_sequence(
 
     starts, categories = {}, {}
     if binary:
-        starts = {1: 0}
+        starts = {1: annotated[0]}
     elif objects is not None:
         for k, (category, seen) in objects.items():
             when = [stems.index(s) for s in seen if s in stems] if seen else annotated[:1]
