@@ -19,6 +19,7 @@ from vos_teach.metrics.masks import bad
 TOLERANCE = 3.0  # pixels: of the polygon, and the longest segment between two points of the chain
 ANGLES, RADII = 12, np.logspace(np.log10(1 / 8), np.log10(2), 5)
 SCALE = 5.0
+BLOCK = 64  # rows at a time, so that memory stays small and caches warm
 
 
 def temporal_stability(masks: Any) -> np.ndarray:
@@ -58,26 +59,31 @@ def outline(mask: np.ndarray) -> np.ndarray | None:
 
 def shape_contexts(points: np.ndarray) -> np.ndarray:
     """N,2 -> N,60: histograms over 12 angles and 5 log-spaced distances of where the other points lie."""
-    n = len(points)
-    away = points[None] - points[:, None]  # (N, N, 2)
-    distance = np.hypot(away[..., 0], away[..., 1])
-    mean = distance.mean()
-    ring = np.searchsorted(RADII, distance / mean if mean else distance, side="right")  # 5: beyond the last
-    angle = np.mod(np.arctan2(away[..., 1], away[..., 0]), 2 * np.pi)
-    sector = np.minimum((angle * (ANGLES / (2 * np.pi))).astype(int), ANGLES - 1)
-    cell = (np.arange(n)[:, None] * ANGLES + sector) * len(RADII) + ring
-    counts = np.bincount(cell[ring < len(RADII)], minlength=n * ANGLES * len(RADII)).reshape(n, -1)
+    x, y = points.T
+    mean = np.mean([np.hypot(x - px, y - py).mean() for px, py in points]) or 1.0
+    bins = ANGLES * len(RADII)
+    counts = np.empty((len(points), bins))
+    for i in range(0, len(points), BLOCK):
+        dx, dy = x - x[i : i + BLOCK, None], y - y[i : i + BLOCK, None]  # (BLOCK, N)
+        ring = np.searchsorted(RADII * mean, np.hypot(dx, dy), side="right")  # 5: beyond the last
+        sector = np.floor(np.arctan2(dy, dx) * (ANGLES / (2 * np.pi))).astype(int) % ANGLES
+        cell = (np.arange(len(dx))[:, None] * ANGLES + sector) * len(RADII) + ring
+        counts[i : i + BLOCK] = np.bincount(cell[ring < len(RADII)], minlength=len(dx) * bins).reshape(-1, bins)
     return counts / counts.sum(axis=1, keepdims=True)  # a point counts itself, so no row is empty
 
 
 def chi2(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """N,D and M,D histograms, rows summing to 1 -> N,M: 1/2 sum (a-b)^2/(a+b), which is 1 - 2 sum ab/(a+b)."""
-    shared = np.zeros((len(a), len(b)))
-    for x, y in zip(a.T, b.T, strict=True):
-        i, j = np.flatnonzero(x), np.flatnonzero(y)
-        if len(i) and len(j):
-            shared[np.ix_(i, j)] += 1 / (1 / x[i, None] + 1 / y[None, j])
-    return 1 - 2 * shared
+    cost = np.ones((len(a), len(b)))
+    for i in range(0, len(a), BLOCK):
+        for x, y in zip(a[i : i + BLOCK].T, np.ascontiguousarray(b.T), strict=True):
+            rows = np.flatnonzero(x)
+            if len(rows):
+                x = x[rows, None]
+                shared = x * y
+                shared /= x + y
+                cost[i + rows] -= 2 * shared
+    return cost
 
 
 def cheapest_path(cost: np.ndarray) -> np.ndarray:
