@@ -133,10 +133,10 @@ class Scene:
             if y1 == y0 or x1 == x0 or (layer.shown is not None and not layer.shown[t]):
                 continue
             part = layer.draw(t, (self.grid[0][y0:y1, x0:x1], self.grid[1][y0:y1, x0:x1]))
-            below = image[y0:y1, x0:x1]
-            below *= 1 - part[..., 3:]
-            below += part[..., :3]
-            top[y0:y1, x0:x1][part[..., 3] >= 0.5] = k
+            below, cover = image[y0:y1, x0:x1], cv2.extractChannel(part, 3)
+            kept = cv2.multiply(below, cv2.merge([1 - cover] * 3))
+            cv2.add(kept, cv2.cvtColor(part, cv2.COLOR_BGRA2BGR), dst=below)                # drops alpha
+            top[y0:y1, x0:x1][cover >= 0.5] = k
         if self.light is not None:
             image = cv2.multiply(image, (*self.light[t].tolist(), 0.0))
         if self.blur:

@@ -93,7 +93,7 @@ def clip(seed: int, *, length: int = 20, size: tuple[int, int] = (96, 160), spli
         raise VosError(f"length={length}: a late object needs at least 4 frames")
     if k.occlusion and k.out_of_view:
         raise VosError("occlusion and out_of_view both steer object 1: choose one of them")
-    for attempt in range(40):                                           # nearly always the first will do
+    for attempt in range(40):                                           # the first or second usually does
         rng = np.random.default_rng([SPLITS[split], int(seed), attempt])
         layers, starts, categories = compose(rng, k)
         swing = 0.25 * np.arange(length)[:, None] + rng.uniform(0, 6.28) + rng.uniform(0, 0.8, 3)
