@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 from mask_files import Davis, save, squares
@@ -175,6 +176,14 @@ def test_a_dead_worker_ends_with_an_error(davis, monkeypatch):
     monkeypatch.setattr(protocols, "score_video", die)
     with pytest.raises(VosError, match="worker process died"):
         evaluate(davis.pred, davis.root, "one-shot", processes=2)
+
+
+@pytest.mark.timeout(60)
+def test_opencv_threads_in_the_parent_do_not_hang_the_workers(davis):
+    cv2.setNumThreads(4)
+    cv2.GaussianBlur(np.zeros((2000, 2000), np.float32), (31, 31), 5)  # starts OpenCV's threads
+    assert evaluate(davis.pred, davis.root, "one-shot", processes=2)["J&F"] == 1
+    assert cv2.getNumThreads() == 4
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from vos_teach.metrics.masks import bad
@@ -67,7 +68,7 @@ def evaluate(
             f"split '{split}' of {truth.title}: {', '.join(names)}", file=sys.stderr,
         )
     videos = [find_video(truth, name, pred, task == "one-shot", temporal) for name in names]
-    scores = _run(videos, processes or os.cpu_count() or 1, progress)
+    scores = _run(videos, processes or _cpus(), progress)
     for name, s in scores.items():
         if s["unscored"]:
             print(f"NOTE: not scored, as no frame follows the one they are given in: objects {s['unscored']} of "
@@ -136,11 +137,16 @@ def _run(videos: list[Video], processes: int, progress: bool) -> dict[str, dict]
                 done[video.name] = score_video(video)
                 bar.update()
             return {v.name: done[v.name] for v in videos}
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*multi-threaded.*fork", category=DeprecationWarning)
-            pool = ProcessPoolExecutor(min(processes, len(order)), mp_context=get_context(START))
-            jobs = {pool.submit(score_video, video): video.name for video in order}
+        # The processes are the parallelism. A forked worker must not inherit OpenCV's threads: it would wait for
+        # them for ever; so they are ended here, before the fork.
+        threads = cv2.getNumThreads()
+        cv2.setNumThreads(1)
+        pool = ProcessPoolExecutor(min(processes, len(order)), mp_context=get_context(START),
+                                   initializer=None if START == "fork" else _one_thread)
         try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message=".*multi-threaded.*fork", category=DeprecationWarning)
+                jobs = {pool.submit(score_video, video): video.name for video in order}
             for job in as_completed(jobs):
                 done[jobs[job]] = job.result()
                 bar.update()
@@ -149,7 +155,17 @@ def _run(videos: list[Video], processes: int, progress: bool) -> dict[str, dict]
                       "try again with --processes 1") from None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+            cv2.setNumThreads(threads)
     return {v.name: done[v.name] for v in videos}
+
+
+def _one_thread() -> None:
+    cv2.setNumThreads(1)
+
+
+def _cpus() -> int:
+    """The CPUs this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _measures(score: dict) -> list[str]:

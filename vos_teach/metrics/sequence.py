@@ -22,7 +22,6 @@ def score_video(video: Video) -> dict[str, Any]:
     Returns {"frames": how many, "objects": id -> {"J": {"values"}, "F": {"values"}, "start", "proposal"},
     "unscored": ids}; values are of the frames that count, and objects that are in none of those are unscored.
     """
-    cv2.setNumThreads(1)  # the processes are the parallelism
     frames = []
     starts: dict[int, int] = {}  # object -> its first frame
     given: dict[int, int] = {}  # predicted id -> the first frame with it
