@@ -51,7 +51,7 @@ def bench(systems: Sequence[str], clips: Sequence[Clip], out: str | Path, seed: 
     results: list[dict] = []
     about = machine(device)
     prints = [fingerprint(clip) for clip in clips]
-    bar = tqdm(total=len(systems) * len(clips), disable=not progress, unit="clip", leave=False)
+    bar = tqdm(total=len(systems) * len(clips), disable=None if progress else True, unit="clip", leave=False)
     for system in systems:
         chosen = options.get(system, {})
         code, built = version(system, chosen), None
@@ -192,7 +192,7 @@ def summary(system: str, results: Sequence[dict]) -> dict:
 COLUMNS = {  # row's name -> (heading, digits)
     "system": ("system", None), "J&F": ("J&F", 3), "J": ("J", 3), "F": ("F", 3), "T": ("T", 3),
     "asked": ("asked J", 3), "unasked": ("unasked J", 3), "asked-unasked": ("asked - unasked", 3),
-    "seconds": ("s/frame", 3), "seconds_without_finetuning": ("s/frame without fine-tuning", 3),
+    "seconds": ("s/frame", 3), "seconds_without_finetuning": ("s/frame untuned", 3),
     "peak_memory": ("peak MiB", 0), "objects": ("objects", 0), "clips": ("clips", 0),
 }
 
@@ -278,7 +278,7 @@ def _kept(path: Path, key: dict, masks: Path | None, frames: int) -> dict | None
 
 
 def _teller(bar: tqdm, frames: int) -> Callable[[int, np.ndarray], None]:
-    return lambda t, _: bar.set_postfix_str(f"frame {t + 1}/{frames}")
+    return lambda t, _: bar.set_postfix_str(f"frame {t + 1}/{frames}", refresh=False)
 
 
 def _number(values: Sequence[float | None] | np.ndarray) -> float | None:

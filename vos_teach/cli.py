@@ -65,6 +65,133 @@ def toy(
     print(f"{len(made)} clips in {out}")
 
 
+@app.command()
+def segment(
+    system: Annotated[str, typer.Argument(help="which system; a wrong name lists them")],
+    clip_dir: Annotated[Path, typer.Argument(help="frames with a first mask, a DAVIS sequence, or a video file")],
+    out: Annotated[Path, typer.Option(help="gets CLIP/FRAME.png and CLIP.mp4")],
+    height: Annotated[int | None, typer.Option(help="work at this height (at most the clip's own)")] = 240,
+    seconds: Annotated[float | None, typer.Option(help="fine-tuning budget per object")] = None,
+    steps: Annotated[int | None, typer.Option(help="fine-tuning budget per object")] = None,
+    seed: int = 0, device: str = "cpu",
+) -> None:
+    """Segment a clip: masks as DAVIS palette PNGs, and a film to look at."""
+    from tqdm import tqdm
+
+    from vos_teach import demo, registry
+    from vos_teach.data import folder
+
+    options = _budget([system], seconds, steps).get(system, {})
+    clip = folder.read(clip_dir)
+    built = registry.make(system, device=device, **options)
+    with tqdm(total=len(clip), desc=f"{system} on {clip.name}", unit="frame", leave=False, disable=None) as bar:
+        low = None if height is None else min(height, clip.size[0])
+        masks, film = demo.segment(built, clip, out, seed, low, lambda t: bar.update())
+    print(f"masks: {masks}\nfilm:  {film}")
+
+
+@app.command()
+def bench(
+    systems: Annotated[list[str], typer.Argument(help="names of systems")],
+    data: Annotated[str, typer.Option(help="toy, davis (in VOS_TEACH_DAVIS), composites, or a folder")] = "toy",
+    out: Annotated[Path, typer.Option(help="results, and bench.md; run again to go on")] = Path("runs/bench"),
+    height: Annotated[int | None, typer.Option(help="systems work at this height; scored at the clip's own")] = 240,
+    seconds: Annotated[float | None, typer.Option(help="fine-tuning budget per object")] = None,
+    steps: Annotated[int | None, typer.Option(help="fine-tuning budget per object")] = None,
+    sequences: Annotated[str | None, typer.Option(help="only these: NAME,NAME")] = None,
+    year: Annotated[int | None, typer.Option(help="of DAVIS: 2016 or 2017")] = None,
+    seed: int = 0, device: str = "cpu",
+    temporal: Annotated[bool, typer.Option("--temporal", help="also T, temporal stability (slow)")] = False,
+    save_masks: Annotated[bool, typer.Option("--save-masks", help="also OUT/masks/SYSTEM/CLIP/FRAME.png")] = False,
+) -> None:
+    """Compare systems: quality, seconds a frame, memory. Goes on where an earlier run was cut."""
+    from vos_teach.bench import bench as run
+
+    options = _budget(systems, seconds, steps)
+    clips, what, scale = _clips(data, _names(sequences) if sequences else None, year)
+    low = None if height is None or all(clip.size[0] <= height for clip in clips) else height
+    print(f"{what}: {len(clips)} clips")
+    rows = run(systems, clips, out, seed, low, temporal, data == "composites", save_masks, device, scale, options, what)
+    _print_rows(rows, what)
+    print(f"written: {out / 'bench.md'} and {out / 'bench.json'}")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="gets report.html")] = Path("runs/demo"),
+    sequences: Annotated[str | None, typer.Option(help="only these: NAME,NAME")] = None,
+) -> None:
+    """Three systems on a few clips: a table here, pictures in OUT/report.html. VOS_TEACH_DAVIS=DIR takes real ones."""
+    import os
+
+    from vos_teach import demo as library
+
+    real = bool(os.environ.get("VOS_TEACH_DAVIS"))
+    names = _names(sequences) if sequences else None
+    clips, what, _ = _clips("davis" if real else "toy", names, None)
+    clips = library.choose(clips, library.REAL if real else library.TOY, names)
+    print(f"{', '.join(library.SYSTEMS)} on {what}: {', '.join(clip.name for clip in clips)}")
+    rows, page = library.demo(clips, out, what, real=real)
+    _print_rows(rows, what)
+    print(f"open this in a browser: {page}")
+
+
+def _budget(systems: list[str], seconds: float | None, steps: int | None) -> dict[str, dict]:
+    """system -> options: the budget goes to the systems that fine-tune. VosError for an unknown system."""
+    from vos_teach import registry
+
+    if seconds is not None and steps is not None:
+        raise VosError("--seconds and --steps are both given: choose one")
+    budget = {"seconds": seconds} if seconds is not None else {"steps": steps} if steps is not None else {}
+    for name, value in budget.items():
+        if value < 0 or value != value:
+            raise VosError(f"--{name} is {value}: it cannot be negative")
+    return {s: budget for s in systems if registry.spec(s).finetunes and budget}
+
+
+def _clips(data: str, sequences: list[str] | None, year: int | None) -> tuple[list, str, str]:
+    """--data -> clips, what they are in words, and the scale of the systems that fits them."""
+    import os
+
+    from vos_teach.data import composite, davis, folder, toy
+
+    root = os.environ.get("VOS_TEACH_DAVIS")
+    if data == "davis" and not root:
+        raise VosError("--data davis needs VOS_TEACH_DAVIS, the folder that holds DAVIS's JPEGImages: set it")
+    if data == "davis" or (data == "composites" and root):
+        clips, what, scale = davis.read(root, year, "val", sequences or "present"), "DAVIS val", "small"
+    elif data in ("toy", "composites"):
+        clips, what, scale = toy.suite(), "toy clips", "toy"
+    else:
+        clips, what, scale = folder.read_many(data, year), Path(data).name, "small"
+    if sequences:
+        have = {clip.name: clip for clip in clips}
+        if missing := [s for s in sequences if s not in have]:
+            raise VosError(f"there is no clip '{missing[0]}'; choose from: {', '.join(have)}")
+        clips = [have[s] for s in sequences]
+    if data == "composites":
+        single = [c for c in clips if len(c.ids) == 1 and c.starts[c.ids[0]] == 0]
+        clips, what = composite.suite(single, len(single)), f"composites of two {what}"
+    return clips, what, scale
+
+
+def _print_rows(rows: list[dict], title: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from vos_teach.bench import cells
+
+    head, body = cells(rows)
+    table = Table(title=title, title_justify="left")
+    for i, name in enumerate(head):
+        table.add_column(name, justify="right" if i else "left", no_wrap=not i, overflow="fold")
+    for line in body:
+        table.add_row(*line)
+    Console().print(table)
+    if kept := sum(row["reused"] for row in rows):
+        print(f"{kept} of these results were kept from an earlier run with the same code, weights and options")
+
+
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
