@@ -137,10 +137,10 @@ def test_a_busy_server_is_asked_again(server, archive, tmp_path):
 
 def test_a_server_that_is_not_there(server, tmp_path):
     server.url = "http://127.0.0.1:9/DAVIS-small.zip"
-    with pytest.raises(VosError, match="refused.*place it as"):
+    with pytest.raises(VosError, match=r"refused.*place it as"):
         fetch(server, tmp_path)
     server.url = "nonsense"
-    with pytest.raises(VosError, match="nonsense.*place it as"):
+    with pytest.raises(VosError, match=r"nonsense.*place it as"):
         fetch(server, tmp_path)
 
 
@@ -192,7 +192,7 @@ def test_without_ranges_a_wrong_hash_is_fetched_once_more(server, archive, tmp_p
         fetch(server, tmp_path, digest=sha(archive))
         check(archive, tmp_path, also=["DAVIS-small.zip"])
     else:
-        with pytest.raises(VosError, match="truncated or damaged .*sha256"):
+        with pytest.raises(VosError, match=r"truncated or damaged .*sha256"):
             fetch(server, tmp_path, digest=sha(archive))
         assert files(tmp_path) == []
 
@@ -215,7 +215,7 @@ def test_a_zip_placed_by_hand(server, archive, tmp_path):
     assert server.requests == []
     (tmp_path / "DAVIS-small.zip").write_bytes(archive[:-100])
     for digest in (None, sha(archive)):
-        with pytest.raises(VosError, match="DAVIS-small.zip' is truncated or damaged"):
+        with pytest.raises(VosError, match=r"DAVIS-small\.zip' is truncated or damaged"):
             fetch(server, tmp_path, ["c"], digest=digest)
 
 

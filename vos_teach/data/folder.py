@@ -40,14 +40,13 @@ def read(path: str | Path, year: int | str | None = None) -> Clip:
             if not (path / masks).is_dir():
                 raise VosError(f"'{path / frames}' has no masks beside it: put the first frame's in '{path / masks}'")
             return _clip(path / frames, path / masks, year, path.name)
-    for n, parent in enumerate(path.parents):  # .../JPEGImages/480p/bear -> .../Annotations/480p/bear
-        if parent.name == "JPEGImages" and n < 2:
+    kinds = {f.suffix.lower() for f in path.iterdir() if f.is_file()}
+    for parent in list(path.parents)[:2]:  # .../JPEGImages/480p/bear -> .../Annotations/480p/bear
+        if parent.name == "JPEGImages" and kinds & set(FRAMES):
             masks = parent.parent / "Annotations" / path.relative_to(parent)
-            if not masks.is_dir() and any(f.is_dir() for f in path.iterdir()):
-                break
             return _clip(path, masks, year or _year(parent.parent), path.name)
-    if any(f.suffix.lower() in (".jpg", ".jpeg") for f in path.iterdir()):  # JPEG frames and PNG masks in one folder
-        if not any(f.suffix.lower() == ".png" for f in path.iterdir()):
+    if kinds & {".jpg", ".jpeg"}:  # JPEG frames and PNG masks in one folder
+        if ".png" not in kinds:
             raise VosError(f"'{path}' has frames but no mask: put the first frame's there as <its name>.png")
         return _clip(path, path, year, path.name)
     if inside := sorted(f for f in path.iterdir() if f.is_dir() and not f.name.startswith(".")):
