@@ -238,7 +238,7 @@ def code_version(system: str, options: dict | None = None) -> str:
     import of this package, the shipped weights that this code names, and a weights file given as an option.
     """
     todo = [registry.spec(system).build.split(":")[0], "vos_teach.bench"]
-    sources: dict[str, bytes] = {}
+    sources: dict[str, bytes] = {"vos_teach.registry": repr(registry.spec(system).build).encode()}  # its line only
     while todo:
         name = todo.pop()
         path = PACKAGE.parent.joinpath(*name.split("."))

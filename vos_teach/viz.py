@@ -16,7 +16,7 @@ import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from PIL import Image, ImageDraw, ImageFont
 
 from vos_teach.clip import VOID, Clip
@@ -57,7 +57,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 def label(image: np.ndarray, text: str) -> np.ndarray:
     """The image (H,W,3 uint8) with a line of text on a dark strip above it."""
-    height = max(16, round(image.shape[1] / 16))
+    height = max(18, round(image.shape[1] / 12))
     strip = Image.new("RGB", (image.shape[1], height), (28, 31, 34))
     size = max(10, int(height * 0.62))
     ImageDraw.Draw(strip).text((height // 4, height / 2), text, (240, 240, 240), _font(size), anchor="lm")
@@ -123,6 +123,7 @@ def curves(values: Mapping[str, Sequence[float] | np.ndarray], first: int = 0, y
         style = {"color": LINES[i % len(LINES)], "linestyle": DASHES[i % len(DASHES)], "linewidth": 2}
         axes.plot(np.arange(first, first + len(line)), line, label=name, **style)
     axes.set_ylim(-0.02, 1.02)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if title:
         axes.set_title(title, color=INK, fontsize="medium", loc="left")
     if values:
