@@ -76,6 +76,8 @@ def test_one_shot_leaves_out_first_and_last_frame_and_means_over_objects(davis):
         for key, statistic in (("mean", np.mean), ("recall", recall), ("decay", decay)):
             assert result[measure][key] == pytest.approx(np.mean([statistic(v) for v in values]), abs=1e-12)
     assert result["objects"] == 3 and 0 < result["J"]["mean"] < 1
+    assert result["J"]["mean"] != result["F"]["mean"]
+    assert result["J&F"] == (result["J"]["mean"] + result["F"]["mean"]) / 2
     assert result["sequences"]["one"]["objects"]["2"]["J"]["values"] == expected["one_2"][0].tolist()
     assert result["sequences"]["one"]["frames"] == 9
 
