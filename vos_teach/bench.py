@@ -192,7 +192,7 @@ def summary(system: str, results: Sequence[dict]) -> dict:
 COLUMNS = {  # row's name -> (heading, digits)
     "system": ("system", None), "J&F": ("J&F", 3), "J": ("J", 3), "F": ("F", 3), "T": ("T", 3),
     "asked": ("asked J", 3), "unasked": ("unasked J", 3), "asked-unasked": ("asked - unasked", 3),
-    "seconds": ("s/frame", 3), "seconds_without_finetuning": ("s/frame untuned", 3),
+    "seconds": ("s/frame", 3), "seconds_without_finetuning": ("s/frame after tuning", 3),
     "peak_memory": ("peak MiB", 0), "objects": ("objects", 0), "clips": ("clips", 0),
 }
 

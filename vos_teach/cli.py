@@ -176,15 +176,16 @@ def _clips(data: str, sequences: list[str] | None, year: int | None) -> tuple[li
 
 
 def _print_rows(rows: list[dict], title: str) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
     from vos_teach.bench import cells
 
     head, body = cells(rows)
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)  # fits 80 columns
     for i, name in enumerate(head):
-        table.add_column(name, justify="right" if i else "left", no_wrap=not i, overflow="fold")
+        table.add_column(name, justify="right" if i else "left", no_wrap=not i)
     for line in body:
         table.add_row(*line)
     Console().print(table)
