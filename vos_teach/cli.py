@@ -183,7 +183,7 @@ def _print_rows(rows: list[dict], title: str) -> None:
     from vos_teach.bench import cells
 
     head, body = cells(rows)
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)  # fits 80 columns
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))  # fits 80 columns
     for i, name in enumerate(head):
         table.add_column(name, justify="right" if i else "left", no_wrap=not i)
     for line in body:
