@@ -61,7 +61,10 @@ def save(model: nn.Module, path: str | Path, metadata: dict[str, str] | None = N
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()  # created as other files are: safetensors alone would make it readable by its owner only
+        mode = temporary.stat().st_mode
         save_file(state, temporary, metadata={k: str(v) for k, v in (metadata or {}).items()})
+        temporary.chmod(mode)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

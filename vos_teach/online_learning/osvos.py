@@ -183,7 +183,7 @@ def osvos(device: str = "cpu", scale: str = "small", steps: int | None = None, s
     if steps is not None or seconds is not None:
         changes |= {"steps": steps, "seconds": seconds}
     config = replace(config, **changes)
-    return OSVOS(parent_network(config, init, weights), config, loss, device)
+    return OSVOS(parent_network(config.backbone, init, weights or config.weights), config, loss, device)
 
 
 def mask_blind(device: str = "cpu", scale: str = "small", weights: str | None = None) -> OSVOS:
@@ -198,13 +198,12 @@ def new_network(name: str, pretrained: bool) -> Network:
         return Network(name, pretrained)
 
 
-def parent_network(config: Config, init: str = "parent", weights: str | None = None) -> Network:
-    """A network at the start of its online learning. Raises VosError if the scale has no shipped parent."""
+def parent_network(name: str, init: str = "parent", source: str | None = None) -> Network:
+    """A network at the start of its online learning. Raises VosError if a parent is asked for and there is none."""
     if init not in ("parent", "imagenet", "scratch"):
         raise VosError(f"init is '{init}'; choose from: parent, imagenet, scratch")
-    net = new_network(config.backbone, pretrained=init == "imagenet")
+    net = new_network(name, pretrained=init == "imagenet")
     if init == "parent":
-        source = weights or config.weights
         if source is None:
             raise VosError("this scale ships no parent; train one (vos-teach train osvos --scale paper) and give "
                            "its file as weights, or start from init 'imagenet'")
