@@ -216,6 +216,34 @@ def train(
     print(f"weights: {where}")
 
 
+@app.command()
+def claim(
+    name: Annotated[str, typer.Argument(help="finetuning: OSVOS's quality against its fine-tuning")],
+    data: Annotated[str, typer.Option(help="toy, davis (in VOS_TEACH_DAVIS) or a folder")] = "toy",
+    out: Annotated[Path, typer.Option(help="gets NAME.md, .json and .png; run again to go on")] = Path("runs/claims"),
+    height: Annotated[int | None, typer.Option(help="systems work at this height; scored at the clip's own")] = 240,
+    sequences: Annotated[str | None, typer.Option(help="only these: NAME,NAME")] = None,
+    steps: Annotated[str, typer.Option(help="take the network out after so many steps")] = "0,10,20,40,80,160,320,640",
+    seconds: Annotated[str, typer.Option(help="time budgets to run beside")] = "10,60",
+    year: Annotated[int | None, typer.Option(help="of DAVIS: 2016 or 2017")] = None,
+    seed: int = 0,
+) -> None:
+    """Put a claim of the lecture to the test."""
+    from vos_teach import claims
+
+    if name != "finetuning":
+        raise VosError(f"there is no claim '{name}'; choose from: finetuning")
+    try:
+        counts, budgets = [int(s) for s in _names(steps)], [float(s) for s in _names(seconds)]
+    except ValueError:
+        raise VosError(f"--steps '{steps}' and --seconds '{seconds}' must be numbers with commas between") from None
+    clips, _, _ = _clips(data, _names(sequences) if sequences else None, year)
+    clips = [clip for clip in clips if len(clip.ids) == 1 and clip.starts[clip.ids[0]] == 0]
+    result = claims.finetuning(clips, out, height, seed, counts, budgets)
+    print(claims.table(result))
+    print(f"written: {out / 'finetuning.md'}, finetuning.json and finetuning.png")
+
+
 data_app = typer.Typer(no_args_is_help=True, help="Fetch data sets.")
 app.add_typer(data_app, name="data")
 

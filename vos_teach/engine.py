@@ -44,8 +44,9 @@ class Timeline:
         self.device, self.start, self.steps, self.finetune = device, 0.0, [], 0.0  # type: ignore[var-annotated]
 
     def clock(self) -> float:
+        """Seconds, after everything queued on the device is done."""
         if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)  # kernels run behind Python's back
+            torch.cuda.synchronize(self.device)  # kernels are only queued
         return time.perf_counter()
 
 

@@ -28,7 +28,7 @@ SYSTEMS = {
     spec.name: spec
     for spec in (
         Spec("copy-first", 0, "one-shot", "vos_teach.baselines:CopyFirst", "baseline", "the first mask, for ever"),
-        Spec("copy-flow", 0, "one-shot", "vos_teach.baselines:CopyFlow", "baseline", "the first mask moved by DIS flow"),
+        Spec("copy-flow", 0, "one-shot", "vos_teach.baselines:CopyFlow", "baseline", "the first mask, moved by flow"),
         Spec("mask-blind", 0, "one-shot", "vos_teach.online_learning.osvos:mask_blind", "baseline",
              "OSVOS's parent, never told which object was asked for"),
         Spec("osvos", 1, "one-shot", "vos_teach.online_learning.osvos:osvos", "Caelles et al., CVPR 2017",

@@ -101,7 +101,8 @@ def panels(clip: Clip, results: Mapping[str, Sequence[np.ndarray | None]],
         yield np.concatenate([np.concatenate(cells[i : i + 2], 1) for i in range(0, len(cells), 2)])
 
 
-def _axes(width: float, height: float, xlabel: str, ylabel: str) -> tuple[Figure, matplotlib.axes.Axes]:
+def axes_of(width: float, height: float, xlabel: str, ylabel: str) -> tuple[Figure, matplotlib.axes.Axes]:
+    """An empty figure in the house style: width, height in inches."""
     figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -118,7 +119,7 @@ def _axes(width: float, height: float, xlabel: str, ylabel: str) -> tuple[Figure
 def curves(values: Mapping[str, Sequence[float] | np.ndarray], first: int = 0, ylabel: str = "J",
            title: str = "", width: float = 7.0) -> Figure:
     """A measure over time: name -> a value (0..1) per frame, frames counted from `first`; NaN is a gap."""
-    figure, axes = _axes(width, 2.6, "frame", ylabel)
+    figure, axes = axes_of(width, 2.6, "frame", ylabel)
     for i, (name, line) in enumerate(values.items()):
         style = {"color": LINES[i % len(LINES)], "linestyle": DASHES[i % len(DASHES)], "linewidth": 2}
         axes.plot(np.arange(first, first + len(line)), line, label=name, **style)
@@ -140,7 +141,7 @@ def quality_time(points: Mapping[str, tuple[float, float]],
     `published`: figures of the papers, drawn hollow and labelled as such: other machine, other data.
     """
     xlabel = "seconds a frame, fine-tuning counted (log scale; further left is faster)"
-    figure, axes = _axes(width, 3.6, xlabel, ylabel)
+    figure, axes = axes_of(width, 3.6, xlabel, ylabel)
     axes.set_xscale("log")
     for i, (name, (seconds, quality)) in enumerate(points.items()):
         axes.plot(seconds, quality, MARKS[i % len(MARKS)], color=LINES[i % len(LINES)], markersize=10)

@@ -1,4 +1,4 @@
-"""Weights as safetensors, in half precision; never a pickle. Those that ship lie in assets/weights/, each with a card."""
+"""Weights as safetensors in half precision, never a pickle. Those that ship lie in assets/weights/, with a card."""
 
 from __future__ import annotations
 

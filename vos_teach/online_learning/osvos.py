@@ -93,11 +93,13 @@ def groups(net: Network, rate: float, head_rate: float) -> list[dict]:
 
 
 def finetune(net: Network, frame: np.ndarray, mask: np.ndarray, rng: np.random.Generator, config: Config,
-             loss: Callable[[Tensor, Tensor], Tensor] = balanced_bce) -> int:
+             loss: Callable[[Tensor, Tensor], Tensor] = balanced_bce,
+             on_step: Callable[[int, Network], None] | None = None) -> int:
     """Online learning: train `net` in place on one frame (H,W,3 uint8) and its mask (H,W uint8, 0/1).
 
     Ends after config.steps steps or config.seconds seconds, whichever comes first; the learning rate falls
-    linearly to a tenth over that budget. Returns the number of steps taken.
+    linearly to a tenth over that budget. on_step(steps taken so far, net) is called before each step and at the
+    end. Returns the number of steps taken.
     """
     if config.steps is None and config.seconds is None:
         raise VosError("fine-tuning needs a budget: give steps or seconds")
@@ -107,6 +109,8 @@ def finetune(net: Network, frame: np.ndarray, mask: np.ndarray, rng: np.random.G
     device = next(net.parameters()).device
     net.train()
     while True:
+        if on_step is not None:
+            on_step(step, net)
         spent = max(step / config.steps if config.steps is not None and config.steps > 0 else 0.0,
                     (time.perf_counter() - begin) / config.seconds if config.seconds else 0.0)
         if spent >= 1 or config.steps == 0 or config.seconds == 0:
@@ -129,8 +133,9 @@ class OneFrame:
     task, causal = "one-shot", True
 
     def __init__(self, parent: Network, config: Config, loss: Callable[[Tensor, Tensor], Tensor] = balanced_bce,
-                 device: str = "cpu"):
+                 device: str = "cpu", on_step: Callable[[int, Network], None] | None = None):
         self.parent, self.config, self.loss, self.device, self.seed = parent, config, loss, device, 0
+        self.on_step = on_step
         self.finetune_seconds, self.steps, self.net = 0.0, 0, None
 
     def start(self, frame: Tensor, masks: Tensor | None = None) -> Tensor:
@@ -141,7 +146,8 @@ class OneFrame:
             self.net = copy.deepcopy(self.parent)  # the parent itself is never touched: weights are as new per object
             image = (frame.permute(1, 2, 0).cpu().numpy() * 255).round().astype(np.uint8)
             rng = np.random.default_rng(self.seed)
-            self.steps = finetune(self.net, image, masks[0].cpu().numpy().astype(np.uint8), rng, self.config, self.loss)
+            mask = masks[0].cpu().numpy().astype(np.uint8)
+            self.steps = finetune(self.net, image, mask, rng, self.config, self.loss, self.on_step)
             self.net.eval()
             self.finetune_seconds = time.perf_counter() - begin
         return given(masks)
@@ -160,9 +166,9 @@ class OSVOS(OneObject):
     """OSVOS for any number of objects: one network each, merged per pixel. `finetune_seconds` is the sum over all."""
 
     def __init__(self, parent: Network, config: Config, loss: Callable[[Tensor, Tensor], Tensor] = balanced_bce,
-                 device: str = "cpu"):
+                 device: str = "cpu", on_step: Callable[[int, Network], None] | None = None):
         parent = parent.to(device).eval()
-        super().__init__(lambda: OneFrame(parent, config, loss, device))
+        super().__init__(lambda: OneFrame(parent, config, loss, device, on_step))
         self.device, self.config = device, config
 
     @property
