@@ -17,7 +17,8 @@ def result(curves, seconds=None):
 
 
 def test_harm_is_a_fall_from_the_best_larger_than_the_level():
-    curves = {"rises": {0: 0.1, 10: 0.5, 20: 0.8}, "falls": {0: 0.1, 10: 0.9, 20: 0.6}, "level": {0: 0.1, 10: 0.802, 20: 0.8}}
+    curves = {"rises": {0: 0.1, 10: 0.5, 20: 0.8}, "falls": {0: 0.1, 10: 0.9, 20: 0.6},
+              "level": {0: 0.1, 10: 0.802, 20: 0.8}}
     assert claims.harmed(result(curves)) == {"falls": (10, pytest.approx(0.3))}
 
 

@@ -21,7 +21,8 @@ def blocks(T=6, H=37, W=51, starts=None):
             m[20:30, 20:32] = 9
         return m
 
-    return Clip("blocks", Lazy(T, lambda t: np.repeat(mask(t)[..., None] * 20, 3, 2)), Lazy(T, mask), (4, 9), (H, W), starts)
+    frames = Lazy(T, lambda t: np.repeat(mask(t)[..., None] * 20, 3, 2))
+    return Clip("blocks", frames, Lazy(T, mask), (4, 9), (H, W), starts)
 
 
 class Recorder:
@@ -77,8 +78,8 @@ def test_copy_flow_follows_a_moving_object_that_copy_first_loses():
         what[20:44, 10 + 2 * t : 34 + 2 * t] = patch if what.ndim == 3 else 1
         return what
 
-    clip = Clip("slide", Lazy(10, lambda t: draw(t, canvas)), Lazy(10, lambda t: draw(t, np.zeros((64, 160), np.uint8))),
-                (1,), (64, 160))
+    masks = Lazy(10, lambda t: draw(t, np.zeros((64, 160), np.uint8)))
+    clip = Clip("slide", Lazy(10, lambda t: draw(t, canvas)), masks, (1,), (64, 160))
 
     def iou(a, b):
         return (a & b).sum() / (a | b).sum()

@@ -1,4 +1,4 @@
-"""Baselines every system must beat: the first mask kept for ever, and the first mask carried along by optical flow.
+"""Baselines every system must beat: the first mask kept for ever, or carried along by optical flow.
 
 The third, mask-blind, is OSVOS's parent network without fine-tuning (online_learning/osvos.py).
 """
@@ -15,9 +15,12 @@ from vos_teach.segmenter import given
 
 
 class CopyFirst:
-    """The given masks, for ever."""
+    """The given masks, for ever. scale is taken and ignored, as there is nothing to configure."""
 
-    task, causal, seed, device = "one-shot", True, 0, "cpu"
+    task, causal, seed = "one-shot", True, 0
+
+    def __init__(self, device: str = "cpu", scale: str = "small"):
+        self.device = device
 
     def start(self, frame: Tensor, masks: Tensor | None = None) -> Tensor:
         """See Segmenter."""
@@ -31,10 +34,8 @@ class CopyFirst:
         return self.prob
 
 
-class CopyFlow:
-    """The given masks warped along, frame by frame, by DIS optical flow (Kroeger et al., ECCV 2016; OpenCV's)."""
-
-    task, causal, seed, device = "one-shot", True, 0, "cpu"
+class CopyFlow(CopyFirst):
+    """The given masks warped along, frame by frame, by DIS optical flow (Kroeger et al., ECCV 2016; from OpenCV)."""
 
     def start(self, frame: Tensor, masks: Tensor | None = None) -> Tensor:
         """See Segmenter."""
@@ -45,7 +46,8 @@ class CopyFlow:
     def step(self, frame: Tensor, new: Tensor | None = None) -> Tensor:
         """See Segmenter."""
         now = grey(frame)
-        flow = torch.from_numpy(self.dis.calc(now, self.last, None)).permute(2, 0, 1)  # 2,H,W from now back to last
+        flow = torch.from_numpy(self.dis.calc(now, self.last, None)).permute(2, 0, 1)  # 2,H,W: from now to last
+        flow = flow.to(self.prob.device)
         objects = warp(self.prob[1:], flow) if len(self.prob) > 1 else self.prob[1:]  # K,H,W
         background = (1 - objects.sum(0, keepdim=True)).clamp(min=0)  # what flows in from outside is background
         self.prob, self.last = torch.cat([background, objects]), now

@@ -53,10 +53,6 @@ def spec(name: str) -> Spec:
 def make(name: str, device: str = "cpu", scale: str = "small", **options):
     """Build a system, ready for `engine.run`. Unknown options are refused by name."""
     build = resolve(spec(name).build)
-    if name in ("copy-first", "copy-flow"):
-        if options:
-            raise VosError(f"system '{name}' takes no option '{next(iter(options))}'")
-        return build()
     try:
         return build(device=device, scale=scale, **options)
     except TypeError as error:

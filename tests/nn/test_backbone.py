@@ -69,7 +69,7 @@ def test_batchnorm_never_learns_the_statistics_of_a_clip():
 
 
 def test_unknown_name_lists_the_known_ones():
-    with pytest.raises(VosError, match="resnet999.*lite0"):
+    with pytest.raises(VosError, match=r"resnet999.*lite0"):
         backbone("resnet999")
 
 

@@ -72,7 +72,7 @@ def test_soft_aggregate_permutes_with_its_objects_and_broadcasts():
 
 
 def warp_by_hand(image, flow):
-    c, h, w = image.shape
+    h, w = image.shape[-2:]
     out = torch.zeros_like(image)
     for y in range(h):
         for x in range(w):
@@ -99,7 +99,8 @@ def test_warp_by_whole_pixels_shifts_exactly_and_leaves_zeros():
 
 
 def test_warp_broadcasts_and_has_gradients():
-    image, flow = torch.rand(4, 2, 3, 5, dtype=torch.double, requires_grad=True), torch.rand(2, 3, 5).double() * 0.8 + 0.1
+    image = torch.rand(4, 2, 3, 5, dtype=torch.double, requires_grad=True)
+    flow = torch.rand(2, 3, 5).double() * 0.8 + 0.1
     assert torch.allclose(warp(image, flow)[2], warp(image[2], flow))
     flow.requires_grad_()
     assert torch.autograd.gradcheck(warp, (image[0], flow))

@@ -178,10 +178,10 @@ class OSVOS(OneObject):
 
 
 def osvos(device: str = "cpu", scale: str = "small", steps: int | None = None, seconds: float | None = None,
-          init: str = "parent", weights: str | None = None, loss=balanced_bce, **changes) -> OSVOS:
+          init: str = "parent", weights: str | None = None, loss=balanced_bce, on_step=None, **changes) -> OSVOS:
     """Build OSVOS. steps, seconds: the fine-tuning budget (default: the scale's); init: where it starts from,
     "parent", "imagenet" (no parent training) or "scratch" (neither), for the paper's ablation; weights: a
-    safetensors file to use instead of the shipped parent; changes: any field of Config.
+    safetensors file to use instead of the shipped parent; loss, on_step: as in finetune; changes: fields of Config.
     """
     if scale not in SCALES:
         raise VosError(f"there is no scale '{scale}'; choose from: {', '.join(SCALES)}")
@@ -189,7 +189,7 @@ def osvos(device: str = "cpu", scale: str = "small", steps: int | None = None, s
     if steps is not None or seconds is not None:
         changes |= {"steps": steps, "seconds": seconds}
     config = replace(config, **changes)
-    return OSVOS(parent_network(config.backbone, init, weights or config.weights), config, loss, device)
+    return OSVOS(parent_network(config.backbone, init, weights or config.weights), config, loss, device, on_step)
 
 
 def mask_blind(device: str = "cpu", scale: str = "small", weights: str | None = None) -> OSVOS:
