@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from vos_teach.clip import VosError
+from vos_teach.errors import VosError
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="Video object segmentation, from OSVOS to transformers.",
 )
+
+WEIGHTS = "a trained parent (.safetensors) instead of the one that ships; for osvos and mask-blind"
 
 
 @app.callback()
@@ -73,6 +76,7 @@ def segment(
     height: Annotated[int | None, typer.Option(help="work at this height (at most the clip's own)")] = 240,
     seconds: Annotated[float | None, typer.Option(help="fine-tuning budget per object")] = None,
     steps: Annotated[int | None, typer.Option(help="fine-tuning budget per object")] = None,
+    weights: Annotated[str | None, typer.Option(help=WEIGHTS)] = None,
     seed: int = 0, device: str = "cpu",
 ) -> None:
     """Segment a clip: masks as DAVIS palette PNGs, and a film to look at."""
@@ -81,7 +85,7 @@ def segment(
     from vos_teach import demo, registry
     from vos_teach.data import folder
 
-    options = _budget([system], seconds, steps).get(system, {})
+    options = _options([system], seconds, steps, weights).get(system, {})
     clip = folder.read(clip_dir)
     built = registry.make(system, device=device, **options)
     with tqdm(total=len(clip), desc=f"{system} on {clip.name}", unit="frame", leave=False, disable=None) as bar:
@@ -98,6 +102,7 @@ def bench(
     height: Annotated[int | None, typer.Option(help="systems work at this height; scored at the clip's own")] = 240,
     seconds: Annotated[float | None, typer.Option(help="fine-tuning budget per object")] = None,
     steps: Annotated[int | None, typer.Option(help="fine-tuning budget per object")] = None,
+    weights: Annotated[str | None, typer.Option(help=WEIGHTS)] = None,
     sequences: Annotated[str | None, typer.Option(help="only these: NAME,NAME")] = None,
     year: Annotated[int | None, typer.Option(help="of DAVIS: 2016 or 2017")] = None,
     seed: int = 0, device: str = "cpu",
@@ -107,7 +112,7 @@ def bench(
     """Compare systems: quality, seconds a frame, memory. Goes on where an earlier run was cut."""
     from vos_teach.bench import bench as run
 
-    options = _budget(systems, seconds, steps)
+    options = _options(systems, seconds, steps, weights)
     clips, what, scale = _clips(data, _names(sequences) if sequences else None, year)
     low = None if height is None or all(clip.size[0] <= height for clip in clips) else height
     print(f"{what}: {len(clips)} clips")
@@ -122,8 +127,6 @@ def demo(
     sequences: Annotated[str | None, typer.Option(help="only these: NAME,NAME")] = None,
 ) -> None:
     """Three systems on a few clips: a table here, pictures in OUT/report.html. VOS_TEACH_DAVIS=DIR takes real ones."""
-    import os
-
     from vos_teach import demo as library
 
     real = bool(os.environ.get("VOS_TEACH_DAVIS"))
@@ -136,8 +139,11 @@ def demo(
     print(f"open this in a browser: {page}")
 
 
-def _budget(systems: list[str], seconds: float | None, steps: int | None) -> dict[str, dict]:
-    """system -> options: the budget goes to the systems that fine-tune. VosError for an unknown system."""
+def _options(systems: list[str], seconds: float | None, steps: int | None, weights: str | None) -> dict[str, dict]:
+    """system -> options: the budget goes to the systems that fine-tune, the weights to those that take any.
+
+    VosError for an unknown system, and for weights that cannot be read or that nobody takes: before hours of work.
+    """
     from vos_teach import registry
 
     if seconds is not None and steps is not None:
@@ -146,13 +152,21 @@ def _budget(systems: list[str], seconds: float | None, steps: int | None) -> dic
     for name, value in budget.items():
         if value < 0 or value != value:
             raise VosError(f"--{name} is {value}: it cannot be negative")
-    return {s: budget for s in systems if registry.spec(s).finetunes and budget}
+    options: dict[str, dict] = {s: dict(budget) if registry.spec(s).finetunes else {} for s in systems}
+    if weights is not None:
+        from vos_teach.weights import load
+
+        takers = [s for s in systems if registry.spec(s).weights]
+        if not takers:
+            raise VosError(f"--weights is given, but {' and '.join(systems)} take none: choose osvos or mask-blind")
+        load(weights)
+        for s in takers:
+            options[s]["weights"] = weights
+    return {s: o for s, o in options.items() if o}
 
 
 def _clips(data: str, sequences: list[str] | None, year: int | None) -> tuple[list, str, str]:
     """--data -> clips, what they are in words, and the scale of the systems that fits them."""
-    import os
-
     from vos_teach.data import composite, davis, folder, toy
 
     root = os.environ.get("VOS_TEACH_DAVIS")
@@ -266,10 +280,17 @@ def davis(
 def main() -> None:
     """Run the command; bad input ends in one sentence on stderr and exit status 2, never in a traceback."""
     try:
-        app(standalone_mode=True)
+        try:
+            app(standalone_mode=True)
+        finally:
+            if sys.stdout:
+                sys.stdout.flush()  # so that a full disk or a closed pipe shows here, and not when Python ends
     except VosError as error:
         print(f"vos-teach: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except BrokenPipeError:  # `vos-teach ... | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
     except OSError as error:
         where = f" '{error.filename}'" if error.filename else ""
         print(f"vos-teach: {error.strerror or error}{where}", file=sys.stderr)

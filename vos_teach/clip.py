@@ -10,11 +10,9 @@ import cv2
 import numpy as np
 import torch
 
+from vos_teach.errors import VosError as VosError  # most of the house takes it from here
+
 VOID = 255  # in a Clip's masks 255 is always void; readers turn DAVIS-2016's 0/255 masks into 0/1
-
-
-class VosError(Exception):
-    """Bad input, said in one sentence that names the file or value and what to do. The CLI prints only it."""
 
 
 class Lazy(Sequence):

@@ -22,6 +22,7 @@ class Spec:
     train: str | None = None  # "module:callable" that trains it, where it is trained
     ordered_slots: bool = False  # True: permuting the objects may change the result
     finetunes: bool = False  # True: takes `seconds` or `steps` of online learning
+    weights: bool = False  # True: takes `weights`, a file to use instead of the one that ships
 
 
 SYSTEMS = {
@@ -30,9 +31,9 @@ SYSTEMS = {
         Spec("copy-first", 0, "one-shot", "vos_teach.baselines:CopyFirst", "baseline", "the first mask, for ever"),
         Spec("copy-flow", 0, "one-shot", "vos_teach.baselines:CopyFlow", "baseline", "the first mask, moved by flow"),
         Spec("mask-blind", 0, "one-shot", "vos_teach.online_learning.osvos:mask_blind", "baseline",
-             "OSVOS's parent, never told which object was asked for"),
+             "OSVOS's parent, never told which object was asked for", weights=True),
         Spec("osvos", 1, "one-shot", "vos_teach.online_learning.osvos:osvos", "Caelles et al., CVPR 2017",
-             "a network fine-tuned on the first frame, then frame by frame", finetunes=True,
+             "a network fine-tuned on the first frame, then frame by frame", finetunes=True, weights=True,
              train="vos_teach.online_learning.osvos:recipe"),
     )
 }

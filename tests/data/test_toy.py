@@ -1,5 +1,6 @@
 """Toy clips: the same for a seed, exact flow, and knobs that do what they say."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,8 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
+from vos_teach.cli import main
 from vos_teach.clip import VosError
 from vos_teach.data import davis, toy
+from vos_teach.data.png import write_mask
 
 
 def areas(clip, k=1):
@@ -257,6 +260,35 @@ def test_written_clips_are_read_again(tmp_path):
         toy.write(clips, tmp_path / "toy")
 
 
+def test_late_objects_and_categories_survive_writing(tmp_path, monkeypatch, capsys):
+    """And `evaluate` scores a late object from the frame after its first one."""
+    clips = [c for c in toy.suite() if c.name in ("re-entry", "late-object")]
+    root = toy.write(clips, tmp_path / "toy")
+    again = davis.read(root)
+    for a, b in zip(clips, again, strict=True):
+        assert (a.ids, a.starts, a.categories) == (b.ids, b.starts, b.categories)
+    late = again[1]
+    start = late.starts[2]
+    assert start > 0 and all((m == n).all() for m, n in zip(late.masks, clips[1].masks, strict=True))
+    videos = json.loads((root / "meta.json").read_text())["videos"]
+    shown = [late.frame_names[t] for t, m in enumerate(late.masks) if (m == 2).any()]
+    assert videos["late-object"]["objects"]["2"] == {"category": late.categories[2], "frames": shown}
+    assert len(videos["re-entry"]["objects"]["1"]["frames"]) < 20        # away for a while
+
+    for t, mask in enumerate(late.masks):                                # wrong until the mask is given, right after
+        write_mask(tmp_path / "pred/late-object" / f"{late.frame_names[t]}.png", mask if t > start else mask * 0 + 2)
+    scores = tmp_path / "scores.json"
+    monkeypatch.setattr(sys, "argv", [
+        "vos-teach", "evaluate", "--pred", str(tmp_path / "pred"), "--davis", str(root), "--task", "one-shot",
+        "--sequences", "present", "--processes", "1", "--json", str(scores)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 0
+    objects = json.loads(scores.read_text())["sequences"]["late-object"]["objects"]
+    assert objects["2"]["start"] == start and objects["2"]["J"]["values"] == [1.0] * (20 - 2 - start)
+    assert objects["1"]["start"] == 0 and objects["1"]["J"]["values"] == [0.0] * start + [1.0] * (20 - 2 - start)
+
+
 def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(toy, "write_mask", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(VosError, match="No space left"):
@@ -265,8 +297,6 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
 
 
 def test_the_command(tmp_path, capsys, monkeypatch):
-    from vos_teach.cli import main
-
     def run(*words):
         monkeypatch.setattr(sys, "argv", ["vos-teach", "toy", *map(str, words)])
         with pytest.raises(SystemExit) as stop:

@@ -9,6 +9,7 @@ on everything alike.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -138,8 +139,10 @@ def split(name: str, n: int | None = None, seed: int = 0) -> list[Clip]:
 def write(clips: Sequence[Clip], out: str | Path, split: str = "val") -> Path:
     """Clips -> a folder in DAVIS-2017 layout, whole or not at all: frames as JPEG of quality 95, palette masks.
 
-    The resolution's folder is named after the height ("96p"). DAVIS gives all masks in frame 0, so a reader of this
-    layout does not learn of objects that come later. Raises VosError if `out` exists and is not empty.
+    The resolution's folder is named after the height ("96p"). DAVIS gives all masks in frame 0 and knows no
+    categories, so both are told by a meta.json in YouTube-VOS's form, which `davis.read` reads: per object its
+    category and the frames that show it, the first of which is where it starts. Raises VosError if `out` exists
+    and is not empty.
     """
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -149,14 +152,22 @@ def write(clips: Sequence[Clip], out: str | Path, split: str = "val") -> Path:
         part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     except OSError as error:
         raise VosError(f"'{out}' cannot be made ({error.strerror}): choose another folder") from None
+    videos: dict[str, Any] = {}
     try:
         for c in clips:
+            seen: dict[int, list[str]] = {k: [] for k in c.ids}
             folders = [part / kind / f"{c.size[0]}p" / c.name for kind in ("JPEGImages", "Annotations")]
             folders[0].mkdir(parents=True)
-            for stem, (frame, mask) in zip(c.frame_names, c, strict=True):
+            for t, (stem, (frame, mask)) in enumerate(zip(c.frame_names, c, strict=True)):
                 _, jpeg = cv2.imencode(".jpg", frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
                 (folders[0] / f"{stem}.jpg").write_bytes(jpeg.tobytes())
                 write_mask(folders[1] / f"{stem}.png", mask)
+                for k in c.ids:
+                    if t == c.starts[k] or (t > c.starts[k] and (mask == k).any()):
+                        seen[k].append(stem)
+            named = {k: {"category": c.categories[k]} if k in c.categories else {} for k in c.ids}
+            videos[c.name] = {"objects": {str(k): {**named[k], "frames": seen[k]} for k in c.ids}}
+        (part / "meta.json").write_text(json.dumps({"videos": videos}, indent=1), encoding="utf-8")
         lists = part / "ImageSets" / "2017"
         lists.mkdir(parents=True)
         (lists / f"{split}.txt").write_text("".join(f"{c.name}\n" for c in clips), encoding="utf-8")

@@ -10,15 +10,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from vos_teach.errors import VosError as bad  # not from vos_teach.clip: worker processes never load torch
+
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 KINDS = {2: "RGB", 4: "grey with transparency", 6: "RGBA"}
-
-
-def bad(sentence: str) -> Exception:
-    """A VosError. Imported only when needed: worker processes that meet no error never load torch."""
-    from vos_teach.clip import VosError
-
-    return VosError(sentence)
 
 
 def read_mask(path: Path) -> np.ndarray:
