@@ -45,7 +45,7 @@ def evaluate(
         check_writable(json)
     result = score(
         pred, davis, task, split=split, year=year, temporal=temporal, processes=processes, progress=True,
-        sequences=sequences if sequences in (None, "present") else _names(sequences),
+        sequences="present" if sequences == "present" else _sequences(sequences),
         unseen=None if unseen is None else _names(unseen),
     )
     print_table(result)
@@ -113,7 +113,7 @@ def bench(
     from vos_teach.bench import bench as run
 
     options = _options(systems, seconds, steps, weights)
-    clips, what, scale = _clips(data, _names(sequences) if sequences else None, year)
+    clips, what, scale = _clips(data, _sequences(sequences), year)
     low = None if height is None or all(clip.size[0] <= height for clip in clips) else height
     print(f"{what}: {len(clips)} clips")
     rows = run(systems, clips, out, seed, low, temporal, data == "composites", save_masks, device, scale, options, what)
@@ -130,7 +130,7 @@ def demo(
     from vos_teach import demo as library
 
     real = bool(os.environ.get("VOS_TEACH_DAVIS"))
-    names = _names(sequences) if sequences else None
+    names = _sequences(sequences)
     clips, what, _ = _clips("davis" if real else "toy", names, None)
     clips = library.choose(clips, library.REAL if real else library.TOY, names)
     print(f"{', '.join(library.SYSTEMS)} on {what}: {', '.join(clip.name for clip in clips)}")
@@ -211,6 +211,15 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
+def _sequences(text: str | None) -> list[str] | None:
+    """--sequences -> names, or None where it is not given. VosError where it is given and names nothing."""
+    if text is None:
+        return None
+    if not (names := _names(text)):
+        raise VosError(f"--sequences is '{text}', which names no sequences: write NAME,NAME")
+    return names
+
+
 @app.command()
 def train(
     system: Annotated[str, typer.Argument(help="the system, for example osvos")],
@@ -251,7 +260,7 @@ def claim(
         counts, budgets = [int(s) for s in _names(steps)], [float(s) for s in _names(seconds)]
     except ValueError:
         raise VosError(f"--steps '{steps}' and --seconds '{seconds}' must be numbers with commas between") from None
-    clips, _, _ = _clips(data, _names(sequences) if sequences else None, year)
+    clips, _, _ = _clips(data, _sequences(sequences), year)
     clips = [clip for clip in clips if len(clip.ids) == 1 and clip.starts[clip.ids[0]] == 0]
     result = claims.finetuning(clips, out, height, seed, counts, budgets)
     print(claims.table(result))
@@ -273,7 +282,7 @@ def davis(
     """Fetch DAVIS sequences, and nothing else, out of the official zip. Interrupted and run again, it goes on."""
     from vos_teach.data import download
 
-    download.davis(root, _names(sequences), year, resolution, url)
+    download.davis(root, _sequences(sequences) or [], year, resolution, url)
     typer.echo(f"DAVIS-{year}, {sequences}: ready in '{root}'")
 
 

@@ -103,6 +103,8 @@ class Clip:
     def resize(self, height: int) -> Clip:
         """The clip at another height, aspect kept. Frames by area or bilinear, masks by nearest: ids stay exact."""
         h, w = self.size
+        if height < 1:
+            raise VosError(f"clip '{self.name}' cannot be {height} pixels high: ask for a height of 1 or more")
         if height == h:
             return self
         size = (height, max(1, round(w * height / h)))

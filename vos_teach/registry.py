@@ -54,12 +54,23 @@ def spec(name: str) -> Spec:
 def make(name: str, device: str = "cpu", scale: str = "small", **options):
     """Build a system, ready for `engine.run`. Unknown options are refused by name."""
     build = resolve(spec(name).build)
+    check_device(device)
     try:
         return build(device=device, scale=scale, **options)
     except TypeError as error:
         if "unexpected keyword argument" in str(error):
             raise VosError(f"system '{name}': {str(error).split(') ')[-1]}") from None
         raise
+
+
+def check_device(name: str) -> None:
+    """VosError unless tensors can be made on this device."""
+    import torch
+
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError):  # an unknown name; a PyTorch without CUDA; no GPU
+        raise VosError(f"device '{name}' cannot be used here: choose cpu, or install what it needs") from None
 
 
 def resolve(where: str):

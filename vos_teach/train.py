@@ -37,6 +37,7 @@ def run(system: str, data: list[str], out: str | Path, steps: int | None = None,
     if "toy" in data:
         sources.append(Source("toy", toy.training(toy_clips, seed=seed), toy_share if real else 1.0))
     options = {} if steps is None else {"steps": steps}
+    registry.check_device(device)
     recipe = registry.resolve(spec.train)(sources, scale=scale, device=device, **options)
     about = {"system": system, "scale": scale, "clips": [len(source.clips) for source in sources],
              "shares": [round(source.share, 4) for source in sources], "version": __version__}
@@ -68,7 +69,10 @@ def fit(recipe: Recipe, out: str | Path, seed: int = 0, every: int = 200, metada
     key = {"seed": seed, "steps": recipe.steps, **{k: str(v) for k, v in (metadata or {}).items()}}
     step, spent, path = 0, 0.0, out / "checkpoint.pt"
     if path.exists():
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception:  # whatever it holds, it is none of ours
+            raise VosError(f"'{path}' is no whole checkpoint: remove it, or choose another --out") from None
         if state["key"] != key:
             raise VosError(f"'{path}' belongs to another training ({state['key']}, not {key}); "
                            f"choose another --out or remove the file")

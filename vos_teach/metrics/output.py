@@ -55,6 +55,8 @@ def write_json(path: Path, result: dict[str, Any]) -> None:
     try:
         temporary.write_text(json.dumps(_plain(result), indent=1, allow_nan=False) + "\n")
         os.replace(temporary, path)
+    except OSError as error:
+        raise bad(f"'{path}' cannot be written ({error.strerror or error}): name another file or free space") from None
     finally:
         temporary.unlink(missing_ok=True)
 
