@@ -125,13 +125,14 @@ def bench(
 def demo(
     out: Annotated[Path, typer.Option(help="gets report.html")] = Path("runs/demo"),
     sequences: Annotated[str | None, typer.Option(help="only these: NAME,NAME")] = None,
+    year: Annotated[int | None, typer.Option(help="of DAVIS: 2016 or 2017; needed where both are there")] = None,
 ) -> None:
     """Three systems on a few clips: a table here, pictures in OUT/report.html. VOS_TEACH_DAVIS=DIR takes real ones."""
     from vos_teach import demo as library
 
     real = bool(os.environ.get("VOS_TEACH_DAVIS"))
     names = _sequences(sequences)
-    clips, what, _ = _clips("davis" if real else "toy", names, None)
+    clips, what, _ = _clips("davis" if real else "toy", names, year)
     clips = library.choose(clips, library.REAL if real else library.TOY, names)
     print(f"{', '.join(library.SYSTEMS)} on {what}: {', '.join(clip.name for clip in clips)}")
     rows, page = library.demo(clips, out, what, real=real)
@@ -231,11 +232,12 @@ def train(
     scale: Annotated[str, typer.Option(help="toy, small or paper")] = "small",
     seed: Annotated[int, typer.Option(help="the same seed gives the same weights")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
+    year: Annotated[int | None, typer.Option(help="of DAVIS: 2016 or 2017; needed where both are there")] = None,
 ) -> None:
     """Train a system on the TRAINING split; interrupted and run again, it goes on where it was."""
     from vos_teach import train as training
 
-    where = training.run(system, data, out, steps, toy_share, toy_clips, scale, seed, device)
+    where = training.run(system, data, out, steps, toy_share, toy_clips, scale, seed, device, year)
     print(f"weights: {where}")
 
 

@@ -20,10 +20,12 @@ from vos_teach.nn.recipe import Recipe
 
 
 def run(system: str, data: list[str], out: str | Path, steps: int | None = None, toy_share: float = 0.15,
-        toy_clips: int = 200, scale: str = "small", seed: int = 0, device: str = "cpu") -> Path:
+        toy_clips: int = 200, scale: str = "small", seed: int = 0, device: str = "cpu",
+        year: int | None = None) -> Path:
     """Train a registered system on training clips; returns the path of the weights.
 
     data: "toy", "davis" (the folder in VOS_TEACH_DAVIS) or DAVIS folders, of which only the training split is read.
+    year: of DAVIS, 2016 or 2017, needed where both are there.
     """
     spec = registry.spec(system)
     if spec.train is None:
@@ -31,7 +33,7 @@ def run(system: str, data: list[str], out: str | Path, steps: int | None = None,
         raise VosError(f"system '{system}' has nothing to train; choose from: {trained}")
     real = [where for where in data if where != "toy"]
     sources = [
-        Source(where, davis.read(folder(where), split="train", sequences="present"), (1 - toy_share) / len(real))
+        Source(where, davis.read(folder(where), year, "train", "present"), (1 - toy_share) / len(real))
         for where in real
     ]
     if "toy" in data:
