@@ -13,7 +13,6 @@ from vos_teach.data import toy
 
 TOL = 1e-5
 ONE_SHOT = [n for n in registry.names() if registry.spec(n).task == "one-shot"]
-CAUSAL = ONE_SHOT  # narrowed inside the tests by what the system says of itself
 
 
 def system(name):
@@ -87,8 +86,6 @@ def test_an_empty_mask_asks_for_nothing(name, clip):
     segmenter = system(name)
     masks = torch.zeros(1, *clip.size, dtype=torch.bool)
     segmenter.seed = 0
-    if name == "mask-blind":
-        pytest.skip("the baseline that ignores the mask ignores an empty one as well, on purpose")
     first = segmenter.start(clip.frame(0), masks)
     assert first[0].min() >= 1 - TOL
     assert (segmenter.step(clip.frame(1)).argmax(0) == 0).all()
@@ -122,4 +119,4 @@ def test_the_engine_runs_it_and_gives_ids(name, clip):
     if registry.spec(name).task == "one-shot":
         assert np.array_equal(result.masks[0], renamed.masks[0])
         assert set(np.unique(np.stack(list(result.masks)))) <= {0, 3, 7}
-    assert result.peak_memory > 0 and len(result.step_seconds) == len(clip) - 1
+    assert result.peak_memory >= 0 and len(result.step_seconds) == len(clip) - 1

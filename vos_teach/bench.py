@@ -14,6 +14,7 @@ import os
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -221,16 +222,16 @@ def markdown(rows: Sequence[dict], about: dict, data: str, height: int | None, s
 def machine(device: str = "cpu") -> dict[str, Any]:
     """What of the machine matters to the times; neither its name nor its paths."""
     about = {"cores": os.cpu_count(), "threads": torch.get_num_threads(), "processor": platform.machine(),
-             "python": platform.python_version(), "torch": torch.__version__}
+             "python": platform.python_version(), "torch": torch.__version__,
+             **{name: metadata.version(name) for name in ("opencv-python-headless", "timm")}}
     return about | ({"gpu": torch.cuda.get_device_name(device)} if device.startswith("cuda") else {})
 
 
 def fingerprint(clip: Clip) -> str:
-    """A clip's content in 16 hex digits: its shape, objects, and the first, middle and last frame and mask."""
+    """A clip's content in 16 hex digits: its shape, its objects, and every frame and mask."""
     head = repr((len(clip), clip.size, clip.ids, sorted(clip.starts.items()), clip.frame_names))
-    moments = sorted({0, len(clip) // 2, len(clip) - 1})
-    parts = [x[t] for t in moments for x in (clip.frames, clip.masks)]
-    return _hash(head, *(b"" if p is None else np.ascontiguousarray(p).tobytes() for p in parts))
+    parts = (x[t] for t in range(len(clip)) for x in (clip.frames, clip.masks))
+    return _hash(head, *(b"" if p is None else hashlib.sha256(np.ascontiguousarray(p)).digest() for p in parts))
 
 
 def code_version(system: str, options: dict | None = None) -> str:

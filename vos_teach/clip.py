@@ -90,7 +90,7 @@ class Clip:
         return torch.from_numpy(np.stack([mask == k for k in ids]) if ids else np.zeros((0, *mask.shape), bool))
 
     def cut(self, start: int = 0, stop: int | None = None) -> Clip:
-        """Frames start..stop-1 as a clip; only objects given in that span keep their id."""
+        """Frames start..stop-1 as a clip. Objects given before `start` count as given in its first frame."""
         stop = len(self) if stop is None else min(stop, len(self))
         ids = tuple(k for k in self.ids if self.starts[k] < stop)
         return replace(

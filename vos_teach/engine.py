@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import zlib
@@ -30,11 +31,6 @@ class Result:
     finetune_seconds: float = 0.0
     step_seconds: list[float] = field(default_factory=list)
     peak_memory: float = 0.0
-
-    @property
-    def seconds_per_frame(self) -> float:
-        """All the time the system took, what it did on the first frame included, per frame."""
-        return (self.start_seconds + sum(self.step_seconds)) / max(1, 1 + len(self.step_seconds))
 
 
 class Timeline:
@@ -69,7 +65,8 @@ def stream(segmenter, clip: Clip, seed: int = 0, height: int | None = None,
         return F.pad(small.frame(t)[None], pad, mode="replicate")[0].to(device)  # 3,Hp,Wp
 
     def masks(t: int, ids: Sequence[int]) -> Tensor:
-        return F.pad(small.objects(t, ids), pad).to(device)  # K,Hp,Wp
+        # replicated like the frame: or an object at the border would be taught that its own pixels are background
+        return F.pad(small.objects(t, ids)[None].float(), pad, mode="replicate")[0].bool().to(device)  # K,Hp,Wp
 
     if not segmenter.causal:
         late = [k for k in clip.ids if clip.starts[k] > 0]
@@ -132,17 +129,21 @@ def _padding(size: tuple[int, int]) -> tuple[int, int, int, int]:
 
 
 class PeakMemory:
-    """Peak memory of a block in MiB: CUDA's own figure, or this process's resident size, sampled 50 times a second."""
+    """Peak memory of a block in MiB: CUDA's own figure, or by how much this process grew, sampled 50 times a second.
+
+    On a CPU what the process held before (the libraries, the network) is not counted, nor is memory that an earlier
+    run left with the allocator: the figure of the first run in a process is the fairest.
+    """
 
     def __init__(self, device: torch.device):
-        self.device, self.peak = device, 0.0
+        self.device, self.peak, self.before = device, 0.0, 0.0
 
     def __enter__(self) -> PeakMemory:
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
         self.done = threading.Event()
         self.thread = threading.Thread(target=self._watch, daemon=True)
-        self.peak = resident()
+        self.peak = self.before = resident()
         self.thread.start()
         return self
 
@@ -156,14 +157,14 @@ class PeakMemory:
         if self.device.type == "cuda":
             self.peak = torch.cuda.max_memory_allocated(self.device) / 2**20
         else:
-            self.peak = max(self.peak, resident())
+            self.peak = max(self.peak, resident()) - self.before
 
 
 def resident() -> float:
     """This process's resident memory in MiB (0 where the system does not tell)."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return pages * 4096 / 2**20
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
     except OSError:  # macOS, Windows: the peak so far, where Python knows it
         try:
             import resource

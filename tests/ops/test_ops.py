@@ -71,6 +71,12 @@ def test_soft_aggregate_permutes_with_its_objects_and_broadcasts():
     assert torch.allclose(soft_aggregate(prob)[1], soft_aggregate(prob[1]))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_soft_aggregate_of_certainties_in_half_precision(dtype):
+    out = soft_aggregate(torch.tensor([0.0, 1.0], dtype=dtype)[:, None, None])
+    assert out.dtype == dtype and torch.isfinite(out).all() and out[:, 0, 0].argmax() == 2
+
+
 def warp_by_hand(image, flow):
     h, w = image.shape[-2:]
     out = torch.zeros_like(image)

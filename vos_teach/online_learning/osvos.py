@@ -42,7 +42,6 @@ class Config:
     """One configuration per scale; `steps` and `seconds` bound the fine-tuning, whichever ends first."""
 
     backbone: str = "lite0"
-    height: int | None = None  # what the system is meant to see; None: the clip's own
     steps: int | None = None
     seconds: float | None = None
     rate: float = 2e-4  # Adam, trunk
@@ -52,8 +51,8 @@ class Config:
 
 SCALES = {
     "toy": Config(steps=60),
-    "small": Config(height=240, seconds=30.0),
-    "paper": Config(backbone="vgg16", height=480, steps=2000, rate=1e-5, head_rate=1e-4, weights=None),
+    "small": Config(seconds=30.0),
+    "paper": Config(backbone="vgg16", steps=2000, rate=1e-5, head_rate=1e-4, weights=None),
 }
 
 
