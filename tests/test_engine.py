@@ -154,7 +154,7 @@ def test_merging_one_object_at_a_time_is_soft_aggregation():
 
 @pytest.mark.slow
 def test_memory_stays_flat_over_a_thousand_frames():
-    """Label maps kept unpacked weigh 78 MiB over the 800 frames (copy-flow: 12), frames kept three times that."""
+    """Label maps kept unpacked weigh 78 MiB over the 800 frames (copy-flow: 35), frames kept three times that."""
     for make, size in ((CopyFirst, (240, 427)), (CopyFlow, (160, 284))):
         sizes = []
         clip = blocks(T=1000, H=size[0], W=size[1])
