@@ -12,6 +12,7 @@ from PIL import Image
 from vos_teach.cli import main
 from vos_teach.metrics import boundary_f, decay, evaluate, jaccard, match_proposals, recall, temporal_stability
 from vos_teach.metrics.masks import read_mask
+from vos_teach.metrics.output import print_table
 
 
 @pytest.fixture
@@ -152,6 +153,16 @@ def test_an_object_that_appears_late_counts_from_the_frame_after(davis):
     assert result["J&F"] == 1
     zero = evaluate(davis.pred, davis.root, "zero-shot", processes=1)
     assert zero["J&F"] == 1 and len(zero["sequences"]["clip"]["objects"]["2"]["J"]["values"]) == 8
+
+
+@pytest.mark.parametrize("task", ["one-shot", "zero-shot"])
+def test_a_sequence_without_objects_counts_nothing(davis, task, capsys):
+    davis.add("bare", np.zeros((6, 40, 60))).add("clip", squares(6, ids=(1,)))
+    result = evaluate(davis.pred, davis.root, task, temporal=True, processes=1)
+    assert result["objects"] == 1 and result["J&F"] == 1 and "T" in result
+    assert result["sequences"]["bare"] == {"frames": 6, "objects": {}}
+    print_table(result)
+    assert "bare" in capsys.readouterr().out
 
 
 def test_decay_beyond_256_frames(davis):

@@ -21,6 +21,14 @@ def first(davis, t=3, name="a"):
     return davis.pred / name / f"{t:05d}.png"
 
 
+def pictures(davis, n):
+    """Frames of sequence a: their names are all that counts."""
+    folder = davis.root / "JPEGImages/480p/a"
+    folder.mkdir(parents=True)
+    for t in range(n):
+        (folder / f"{t:05d}.jpg").touch()
+
+
 def cut_off(path, keep):
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * keep)] if keep < 1 else data[:-int(keep)])
@@ -69,6 +77,9 @@ DAMAGE = {
     "not in split": (lambda d: save(d.pred / "z" / "00000.png", np.zeros((40, 60))), "'z' is not in split 'val'"),
     "both years": (lambda d: (d.root / "ImageSets" / "2016").mkdir(), "--year"),
     "no truth": (lambda d: [p.unlink() for p in (d.root / "Annotations/480p/a").iterdir()], "no ground truth"),
+    "half a truth": (lambda d: pictures(d, 9), "Annotations/480p/a' lacks 1 of 9 frames, first '00008.png'"),
+    "truth of a test split": (lambda d: pictures(d, 8) or [
+        p.unlink() for p in sorted((d.root / "Annotations/480p/a").iterdir())[1:]], "lacks 7 of 8 frames"),
     "no object": (lambda d: [d.add(n, np.zeros((t, 40, 60))) for n, t in (("a", 8), ("b", 6))], "no object"),
 }
 

@@ -5,7 +5,8 @@ out the last frame; DAVIS-2017's 255 is background. Zero-shot (unsupervised): al
 most 20 proposals, matched to the objects by the Hungarian algorithm on the mean over time of (J+F)/2; surplus
 proposals cost nothing. The global figure is the mean over objects, not over sequences. Objects are the ids that
 occur in the ground truth, so a gap in the ids is no object. Zero-shot YouTube-VOS follows DAVIS's rules on the
-annotated frames.
+annotated frames. The official tool counts only the objects of frame 0, ours also those that come later (one-shot:
+from the frame after); so where Annotations_unsupervised has late objects, the two may differ.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def summary(scores: dict[str, dict]) -> dict[str, Any]:
     if not objects:
         raise bad("the ground truth has no object to score")
     result: dict[str, Any] = {"objects": len(objects)}
-    for measure in _measures(next(iter(scores.values()))):
+    for measure in _measures(next(s for s in scores.values() if s["objects"])):
         for o in objects.values():
             values = np.array(o[measure]["values"], np.float64)
             o[measure]["mean"] = _mean(values)

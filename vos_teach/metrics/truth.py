@@ -56,7 +56,7 @@ def find_truth(root: Path, split: str, year: int | None, one_shot: bool) -> Trut
 
 
 def find_video(truth: Truth, name: str, pred: Path, one_shot: bool, temporal: bool) -> Video:
-    """The files of one sequence, checked: every annotated frame predicted, none too many, sizes alike."""
+    """The files of one sequence, checked: truth whole, every frame of it predicted, none too many, sizes alike."""
     folder = pred / name
     if not folder.is_dir():
         raise bad(f"'{pred}' has no folder '{name}'; name the sequences to score, or take those 'present'")
@@ -65,6 +65,12 @@ def find_video(truth: Truth, name: str, pred: Path, one_shot: bool, temporal: bo
         raise bad(f"folder '{folder}' has no PNG masks")
     masks = _masks(truth, name, next(iter(given.values())))
     frames = {p.stem: p for p in masks}
+    if truth.layout == "davis":  # every frame is annotated, but for the test splits
+        at = masks[0].parent
+        pictures = sorted(p.stem for p in (truth.root / "JPEGImages" / at.parent.name / name).glob("*.jpg"))
+        if lost := [stem for stem in pictures if stem not in frames]:
+            raise bad(f"ground truth '{at}' lacks {len(lost)} of {len(pictures)} frames, first '{lost[0]}.png': "
+                      "copy them; a test split, whose truth is secret, cannot be scored here")
     missing = [stem for stem in frames if stem not in given]
     if missing:
         raise bad(f"'{folder}' lacks {len(missing)} of {len(frames)} frames, first '{missing[0]}.png'")
