@@ -3,7 +3,6 @@
 `evaluate` has more of these in metrics/test_evaluate_bad_input.py, the readers and the download in data/.
 """
 
-import contextlib
 import re
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from disk import full_disk
 from PIL import Image
 
 from vos_teach.cli import main
@@ -68,18 +68,6 @@ def world(tmp_path):
     return World(tmp_path)
 
 
-@contextlib.contextmanager
-def full_disk(room: int = 700):
-    """No file may grow beyond `room` bytes: what a full disk looks like to whoever writes."""
-    resource = pytest.importorskip("resource")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
 
@@ -104,6 +92,7 @@ EVALUATE = "evaluate --pred {pred} --davis {root} --task one-shot --processes 1 
 SEGMENT = "segment copy-first {root}/JPEGImages/480p/a --out {out}"
 BENCH = "bench copy-first --data {root} --out {out}"
 FETCH = "data davis --sequences a --root {top}/fetched --url http://127.0.0.1:9/small.zip"
+TRAIN = "train osvos --data {root} --out {out}"
 TOY = "toy --clips 1 --out {out}"
 
 # command, what is done to the world, what the sentence must name; "{...}" are the world's places
@@ -191,6 +180,15 @@ CASES = {
         (w.top / "run").mkdir(), (w.top / "run" / "checkpoint.pt").write_bytes(w.pickle.read_bytes()[:300])),
         "{top}/run/checkpoint.pt"),
     "train, nowhere": ("train osvos --data {top}/nowhere --out {out}", None, "{top}/nowhere"),
+    "train, both years": (TRAIN, lambda w: (w.root / "ImageSets" / "2016").mkdir(), "--year"),
+    "train, year": (TRAIN + " --year 2016", None, "2016/train.txt"),
+    "train, out in a file": ("train osvos --data toy --toy-clips 1 --out {file}/x", None, "{file}/x"),
+    "train, scale": (TRAIN + " --scale huge", None, "'huge'"),
+    "train, no toy clips": (TRAIN + " --data toy --toy-clips 0", None, "--toy-clips is 0"),
+    "train, no steps": (TRAIN + " --steps 0", None, "--steps is 0"),
+    "train, negative steps": (TRAIN + " --steps -1", None, "--steps is -1"),
+    "train, share": (TRAIN + " --data toy --toy-share 1.5", None, "--toy-share is 1.5"),
+    "train, share of nothing": (TRAIN + " --data toy --toy-share nan", None, "--toy-share is nan"),
     "train, unknown system": ("train magic --data toy --out {out}", None, "'magic'"),
 }
 
@@ -239,6 +237,14 @@ def test_the_undamaged_world_is_fine(world, monkeypatch, capsys, line):
         save(new_network("lite0", pretrained=False), world.parent)
     status, out, err = call(monkeypatch, capsys, line, world)
     assert status == 0 and out and "vos-teach: " not in err
+
+
+def test_demo_takes_a_year(world, monkeypatch, capsys):
+    (world.root / "ImageSets" / "2016").mkdir()
+    monkeypatch.setenv("VOS_TEACH_DAVIS", str(world.root))
+    for more, said in (("", "--year"), (" --year 2016", "2016/val.txt")):
+        status, _, err = call(monkeypatch, capsys, "demo --out {out}" + more, world)
+        assert status == 2 and said in err and len(err.splitlines()) == 1
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a shell with pipes")

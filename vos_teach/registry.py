@@ -37,6 +37,7 @@ SYSTEMS = {
              train="vos_teach.online_learning.osvos:recipe"),
     )
 }
+SCALES = ("toy", "small", "paper")
 
 
 def names() -> list[str]:
@@ -54,6 +55,7 @@ def spec(name: str) -> Spec:
 def make(name: str, device: str = "cpu", scale: str = "small", **options):
     """Build a system, ready for `engine.run`. Unknown options are refused by name."""
     build = resolve(spec(name).build)
+    check_scale(scale)
     check_device(device)
     try:
         return build(device=device, scale=scale, **options)
@@ -61,6 +63,12 @@ def make(name: str, device: str = "cpu", scale: str = "small", **options):
         if "unexpected keyword argument" in str(error):
             raise VosError(f"system '{name}': {str(error).split(') ')[-1]}") from None
         raise
+
+
+def check_scale(name: str) -> None:
+    """VosError unless it is one of the three scales."""
+    if name not in SCALES:
+        raise VosError(f"there is no scale '{name}'; choose from: {', '.join(SCALES)}")
 
 
 def check_device(name: str) -> None:

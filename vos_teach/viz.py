@@ -41,7 +41,6 @@ def overlay(frame: np.ndarray, mask: np.ndarray | None, alpha: float = 0.45) -> 
     vivid[VOID] = 160
     out = frame.copy()
     out[inside] = np.rint(frame[inside] * (1 - alpha) + vivid[mask[inside]] * alpha).astype(np.uint8)
-    inner = np.ones_like(inside)
     radius = max(1, round(mask.shape[0] / 240))
     kernel = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
     inner = cv2.erode(mask, kernel, borderType=cv2.BORDER_REPLICATE) == cv2.dilate(mask, kernel)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import os
+import io
+import json
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from vos_teach.clip import VosError
+from vos_teach.data.png import write_bytes
 
 SHIPPED = Path(__file__).parent / "assets" / "weights"
 
@@ -33,11 +36,7 @@ def load(source: str | Path) -> dict[str, Tensor]:
     try:
         return {k: v.float() if v.is_floating_point() else v for k, v in load_file(path).items()}
     except SafetensorError:
-        start = path.read_bytes()[:4]
-        if start[:2] == b"PK" or start[:1] == b"\x80":
-            raise VosError(f"'{path}' is a pickle, which can run any code when it is opened, and was not opened; "
-                           f"save the weights as safetensors and give that file") from None
-        raise VosError(f"'{path}' is not a whole safetensors file; copy or download it again") from None
+        raise _foreign(path) from None
 
 
 def load_into(model: nn.Module, source: str | Path) -> None:
@@ -54,33 +53,39 @@ def load_into(model: nn.Module, source: str | Path) -> None:
 
 
 def save(model: nn.Module, path: str | Path, metadata: dict[str, str] | None = None) -> None:
-    """Write a network's weights in half precision, whole or not at all."""
-    path = Path(path)
+    """Write a network's weights in half precision, whole or not at all: the same weights give the same bytes."""
     state = {k: (v.half() if v.is_floating_point() else v).detach().cpu().contiguous()
              for k, v in model.state_dict().items()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.touch()  # created as other files are: safetensors alone would make it readable by its owner only
-        mode = temporary.stat().st_mode
-        save_file(state, temporary, metadata={k: str(v) for k, v in (metadata or {}).items()})
-        temporary.chmod(mode)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    data = to_bytes(state, {k: str(v) for k, v in (metadata or {}).items()})
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))  # safetensors shuffles it
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    write_bytes(path, len(text).to_bytes(8, "little") + text + data[end:])
 
 
 def metadata(source: str | Path) -> dict[str, str]:
-    """What was written beside the weights: seed, steps, data, version."""
-    with safe_open(path_of(source), "pt") as file:
-        return file.metadata() or {}
+    """What was written beside the weights: seed, steps, data, version. Raises VosError as `load` does."""
+    path = path_of(source)
+    try:
+        with safe_open(path, "pt") as file:
+            return file.metadata() or {}
+    except SafetensorError:
+        raise _foreign(path) from None
 
 
 def checkpoint(path: Path, **content) -> None:
     """Write a training checkpoint (tensors and plain containers only), whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        torch.save(content, temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    out = io.BytesIO()
+    torch.save(content, out)
+    write_bytes(path, out.getvalue())
+
+
+def _foreign(path: Path) -> VosError:
+    """What to say of a file that is not safetensors."""
+    start = path.read_bytes()[:4]
+    if start[:2] == b"PK" or start[:1] == b"\x80":
+        return VosError(f"'{path}' is a pickle, which can run any code when it is opened, and was not opened; "
+                        f"save the weights as safetensors and give that file")
+    return VosError(f"'{path}' is not a whole safetensors file; copy or download it again")

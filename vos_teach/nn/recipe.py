@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from torch import Tensor, nn
@@ -13,10 +13,12 @@ from torch import Tensor, nn
 class Recipe:
     """One training. `loss(step, rng)` draws its own batch from `rng`, which depends on (seed, step) alone.
 
-    groups: Adam's parameter groups with their peak learning rates; steps: how many in all.
+    groups: AdamW's parameter groups with their peak learning rates; steps: how many in all; about: what else decides
+    the outcome (batch, crop, ...), so that a checkpoint of another training is told apart.
     """
 
     model: nn.Module
     loss: Callable[[int, np.random.Generator], Tensor]
     groups: list[dict]
     steps: int
+    about: dict = field(default_factory=dict)

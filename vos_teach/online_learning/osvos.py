@@ -227,4 +227,4 @@ def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 5000, b
         fade = 1 - step / steps  # the side outputs' supervision fades as the fused output takes over
         return balanced_bce(logit, target) + fade * sum(balanced_bce(side, target) for side in sides)
 
-    return Recipe(net, loss, groups(net, 3e-4, 1e-3), steps)
+    return Recipe(net, loss, groups(net, 3e-4, 1e-3), steps, {"batch": batch, "size": size})
