@@ -100,7 +100,7 @@ CASES = {
     "evaluate, missing frame": (EVALUATE, lambda w: w.guess().unlink(), "00003.png"),
     "evaluate, missing truth": (EVALUATE, lambda w: [f.unlink() for f in w.mask().parent.iterdir()], "'a'"),
     "evaluate, sizes": (EVALUATE, lambda w: wider(w.guess()), "{pred}/a/00003.png' is 65x48"),
-    "evaluate, RGB": (EVALUATE, lambda w: colour(w.guess()), "{pred}/a/00003.png' is RGB"),
+    "evaluate, RGB": (EVALUATE, lambda w: colour(w.guess()), "{pred}/a/00003.png' is 8-bit RGB"),
     "evaluate, unknown id": (EVALUATE, lambda w: other_id(w.guess()), "{pred}/a/00003.png' has id 7"),
     "evaluate, truncated": (EVALUATE, lambda w: cut(w.guess()), "{pred}/a/00003.png' is truncated"),
     "evaluate, truncated truth": (EVALUATE, lambda w: cut(w.mask()), "Annotations/480p/a/00003.png' is truncated"),

@@ -4,6 +4,7 @@ import os
 import resource
 import signal
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -56,6 +57,26 @@ def test_modes_that_hold_none(tmp_path, mode, said):
     Image.new(mode, (5, 4)).save(tmp_path / "m.png")
     with pytest.raises(VosError, match=f"m.png' is .*{said}.*save it as a palette"):
         png.read_mask(tmp_path / "m.png")
+
+
+@pytest.mark.parametrize("depth", [2, 4])
+def test_grey_of_few_bits_is_refused(tmp_path, depth):
+    """Pillow would stretch its values to 0..255, and so change the ids."""
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 8 // depth, 1, depth, 0, 0, 0, 0)
+    (tmp_path / "m.png").write_bytes(png.PNG + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0\x1b"))
+                                     + chunk(b"IEND", b""))
+    assert np.array(Image.open(tmp_path / "m.png")).max() > 15
+    with pytest.raises(VosError, match=rf"m\.png' is {depth}-bit grey"):
+        png.read_mask(tmp_path / "m.png")
+
+
+def test_a_mask_may_be_written_to(tmp_path):
+    for name, mask in (("plain", np.arange(6).reshape(2, 3)), ("empty", np.zeros((2, 3), int))):
+        png.write_mask(tmp_path / name, mask)
+        png.read_mask(tmp_path / name)[:] = 1
 
 
 def test_a_mask_cut_anywhere_is_refused(tmp_path):

@@ -10,8 +10,8 @@ from mask_files import Davis, save, squares
 from PIL import Image
 
 from vos_teach.cli import main
+from vos_teach.data.png import read_mask
 from vos_teach.metrics import boundary_f, decay, evaluate, jaccard, match_proposals, recall, temporal_stability
-from vos_teach.metrics.masks import read_mask
 from vos_teach.metrics.output import print_table
 
 

@@ -9,8 +9,8 @@ import pytest
 from oracles import metrics as oracle
 
 from vos_teach.clip import VosError
+from vos_teach.data.png import read_mask
 from vos_teach.metrics import temporal_stability
-from vos_teach.metrics.masks import read_mask
 from vos_teach.metrics.stability import cheapest_path, chi2, describe, instability, outline, shape_contexts
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import tempfile
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from vos_teach.clip import VosError
+from vos_teach.errors import VosError  # not from vos_teach.clip: evaluate's processes never load torch
 
 
 def davis_palette() -> np.ndarray:
@@ -26,23 +28,43 @@ def davis_palette() -> np.ndarray:
 
 PALETTE = davis_palette()
 PNG = b"\x89PNG\r\n\x1a\n"
-KINDS = {b"\0": "grey", b"\2": "RGB", b"\4": "grey with alpha", b"\6": "RGBA"}  # PNG's colour types without a palette
+KINDS = {0: "grey", 2: "RGB", 4: "grey with alpha", 6: "RGBA"}  # PNG's colour types without a palette
 
 
 def read_mask(path: str | Path) -> np.ndarray:
     """A mask -> H,W uint8 ids: palette indices, or the values of an 8-bit or 1-bit grey PNG.
 
-    Raises VosError for colour, 16-bit, truncated or missing files.
+    Nearly all writers store a mask's rows unfiltered or as differences along the row: such a file is inflated
+    straight into an array, which is fast. Pillow reads the rest. Raises VosError for colour, other depths of grey,
+    truncated, damaged (every checksum is verified) or missing files.
     """
     data = _bytes(path, "mask")
     if not data.startswith(PNG):
         raise VosError(f"mask '{path}' is not a PNG file: masks are palette or 8-bit grey PNGs")
-    depth, colour = data[24:25], data[25:26]  # of the header; colour 0 is grey, 3 is palette
-    if colour in KINDS and not (colour == b"\0" and depth in (b"\1", b"\x08")):
-        raise VosError(
-            f"mask '{path}' is {depth[0]}-bit {KINDS[colour]}, so it holds no object ids: "
-            "save it as a palette or 8-bit grey PNG"
-        )
+    try:
+        (width, height, depth, colour, _, _, interlace), packed = check_png(data)
+        if colour in KINDS and not (colour == 0 and depth in (1, 8)):
+            raise VosError(
+                f"mask '{path}' is {depth}-bit {KINDS[colour]}, so it holds no object ids: "
+                "save it as a palette or 8-bit grey PNG"
+            )
+        raw = zlib.decompress(packed, bufsize=min(height * (width + 1) + 1, 1 << 26))
+        if depth == 8 and not interlace:
+            if len(raw) != height * (width + 1):
+                raise ValueError(f"{len(raw)} bytes of pixels, not {height} x {width + 1}")
+            rows = np.frombuffer(raw, np.uint8).reshape(height, width + 1)
+            filters, mask = rows[:, 0], rows[:, 1:]
+            if not filters.any():
+                return mask.copy()
+            if filters.min() == filters.max() == 1:  # each value is the difference to the one before in its row
+                x, y, w, h = cv2.boundingRect(mask)
+                out = np.zeros(mask.shape, np.uint8)
+                if w:
+                    out[y : y + h, x : x + w] = np.add.accumulate(mask[y : y + h, x : x + w], 1, np.uint8)
+                    out[y : y + h, x + w :] = out[y : y + h, x + w - 1, None]
+                return out
+    except (ValueError, zlib.error) as error:
+        raise VosError(f"mask '{path}' is truncated or damaged ({error}): fetch or save it again") from None
     return np.array(_decode(path, data, "mask"), np.uint8)
 
 
@@ -127,9 +149,11 @@ def _decode(path: str | Path, data: bytes, what: str) -> Image.Image:
         raise VosError(f"{what} '{path}' is truncated or damaged ({error}): fetch or save it again") from None
 
 
-def check_png(data: bytes) -> None:
-    """Raise ValueError unless every chunk is whole and has its CRC, most of which Pillow skips."""
-    at, kind = len(PNG), b""
+def check_png(data: bytes) -> tuple[tuple[int, ...], bytes]:
+    """A PNG's header (width, height, depth, colour, ...) and its packed pixels. ValueError unless every chunk is
+    whole and has its CRC, most of which Pillow skips.
+    """
+    at, kind, header, packed = len(PNG), b"", (), []
     while kind != b"IEND":
         size = int.from_bytes(data[at : at + 4], "big")
         kind, end = data[at + 4 : at + 8], at + 8 + size
@@ -137,4 +161,11 @@ def check_png(data: bytes) -> None:
             raise ValueError("the file ends early")
         if zlib.crc32(data[at + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
             raise ValueError("a checksum is wrong")
+        if kind == b"IHDR" and size == 13:
+            header = struct.unpack(">IIBBBBB", data[at + 8 : end])
+        elif kind == b"IDAT":
+            packed.append(data[at + 8 : end])
         at = end + 4
+    if not header:
+        raise ValueError("there is no header")
+    return header, b"".join(packed)

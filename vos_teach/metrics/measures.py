@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from vos_teach.metrics.masks import bad
+from vos_teach.errors import VosError as bad
 
 
 def jaccard(pred: Any, target: Any, void: Any = None) -> np.ndarray:

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from vos_teach.metrics.masks import bad
+from vos_teach.errors import VosError as bad
 
 
 def print_table(result: dict[str, Any]) -> None:

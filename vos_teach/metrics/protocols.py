@@ -24,7 +24,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from vos_teach.metrics.masks import bad
+from vos_teach.errors import VosError as bad
 from vos_teach.metrics.measures import decay, recall
 from vos_teach.metrics.sequence import score_video
 from vos_teach.metrics.truth import Truth, Video, categories, choose, find_truth, find_video, seen_categories

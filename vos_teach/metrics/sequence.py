@@ -7,7 +7,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from vos_teach.metrics.masks import bad, read_mask
+from vos_teach.data.png import read_mask
+from vos_teach.errors import VosError as bad
 from vos_teach.metrics.measures import Cut, cut, edge_f, match_proposals, overlap_j, radius
 from vos_teach.metrics.stability import describe, instability
 from vos_teach.metrics.truth import Video

@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from vos_teach.metrics.masks import bad
+from vos_teach.errors import VosError as bad
 
 TOLERANCE = 3.0  # pixels: of the polygon, and the longest segment between two points of the chain
 ANGLES, RADII = 12, np.logspace(np.log10(1 / 8), np.log10(2), 5)

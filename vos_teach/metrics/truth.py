@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vos_teach.metrics.masks import bad, mask_size
+from vos_teach.data.png import read_size
+from vos_teach.errors import VosError as bad
 
 
 @dataclass(frozen=True)
@@ -170,8 +171,8 @@ def _masks(truth: Truth, name: str, like: Path) -> list[Path]:
             found[folder.name] = masks
     if not found:
         raise bad(f"no ground truth for sequence '{name}' of {truth.title} under '{truth.folders[0].parent}'")
-    sizes = {key: mask_size(masks[0]) for key, masks in found.items()}
-    size = mask_size(like)
+    sizes = {key: read_size(masks[0]) for key, masks in found.items()}
+    size = read_size(like)
     fits = [key for key in found if sizes[key] == size]
     if not fits:
         have = ", ".join(f"{w}x{h}" for h, w in sorted(set(sizes.values())))
