@@ -42,6 +42,11 @@ def test_the_first_release_lists_paths(davis_root):
     assert clip.name == "a" and clip.ids == (1,)
 
 
+def test_other_years_do_not_count(davis_root):
+    shutil.copytree(davis_root / "ImageSets/2017", davis_root / "ImageSets/2019")
+    assert [c.ids for c in read(davis_root, sequences="present")] == [(1, 2), (1,)]
+
+
 def test_only_what_is_asked_for_is_decoded(davis_root, monkeypatch):
     frames, masks = [], []
     real_frame, real_mask = sequence.read_frame, sequence.read_mask

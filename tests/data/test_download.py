@@ -8,7 +8,7 @@ import pytest
 
 from vos_teach.clip import VosError
 from vos_teach.data import download, remote
-from vos_teach.data.davis import sequence_names
+from vos_teach.data.lists import sequence_names
 
 
 def fetch(server, root, sequences=("a", "b"), **options):

@@ -44,6 +44,14 @@ def test_read_many(davis_root, shared_data):
         folder.read_many(davis_root / "JPEGImages")
 
 
+def test_read_many_takes_the_only_list(davis_root):
+    (davis_root / "ImageSets/2017/val.txt").rename(davis_root / "ImageSets/2017/train.txt")
+    assert [c.name for c in folder.read_many(davis_root)] == ["a", "b"]
+    (davis_root / "ImageSets/2017/test-dev.txt").write_text("b\n")
+    with pytest.raises(VosError, match=r"val\.txt' is missing"):
+        folder.read_many(davis_root)
+
+
 def test_a_video_file(tmp_path):
     path = tmp_path / "v.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (32, 24))

@@ -135,6 +135,16 @@ def test_davis_2016_any_value_is_the_object(tmp_path):
             assert result["J&F"] == 1 and list(result["J"]["per_object"]) == ["clip_1"] and result["year"] == 2016
 
 
+def test_the_lists_of_the_first_release_and_of_other_years(tmp_path):
+    davis = Davis(tmp_path, year=2016).add("clip", squares(6, ids=(255,)), mode="L")
+    (davis.root / "ImageSets/2019").mkdir()
+    (davis.root / "ImageSets/2016").rename(davis.root / "ImageSets/1080p")
+    lines = [f"/JPEGImages/1080p/clip/{t:05d}.jpg /Annotations/1080p/clip/{t:05d}.png " for t in range(6)]
+    (davis.root / "ImageSets/1080p/val.txt").write_text("\n".join(lines))
+    result = evaluate(davis.pred, davis.root, "one-shot", processes=1)
+    assert result["year"] == 2016 and list(result["sequences"]) == ["clip"]
+
+
 def test_gaps_in_the_ids_are_no_objects(davis):
     truth = squares(6, ids=(2, 7))
     davis.add("clip", truth, np.zeros_like(truth))

@@ -76,6 +76,7 @@ DAMAGE = {
     "void predicted": (lambda d: save(first(d), np.full((40, 60), 255)), "has id 255"),
     "not in split": (lambda d: save(d.pred / "z" / "00000.png", np.zeros((40, 60))), "'z' is not in split 'val'"),
     "both years": (lambda d: (d.root / "ImageSets" / "2016").mkdir(), "--year"),
+    "no year": (lambda d: (d.root / "ImageSets/2017").rename(d.root / "ImageSets/2019"), "has no ImageSets/<year>"),
     "no truth": (lambda d: [p.unlink() for p in (d.root / "Annotations/480p/a").iterdir()], "no ground truth"),
     "half a truth": (lambda d: pictures(d, 9), "Annotations/480p/a' lacks 1 of 9 frames, first '00008.png'"),
     "truth of a test split": (lambda d: pictures(d, 8) or [
@@ -116,8 +117,8 @@ def test_damaged_input(davis, monkeypatch, capsys, case, processes):
 ARGUMENTS = {
     "no such task": (["--task", "two-shot"], "two-shot"),
     "no such year": (["--year", "2018"], "2018"),
-    "year not there": (["--year", "2016"], "no list for year 2016"),
-    "no such split": (["--split", "test"], "split 'test' does not exist"),
+    "year not there": (["--year", "2016"], "2016/val.txt' is missing"),
+    "no such split": (["--split", "test"], "2017/test.txt' is missing"),
     "name not in split": (["--sequences", "a,nope"], "'nope' is not in split"),
     "no names": (["--sequences", ","], "no sequences"),
     "no processes": (["--processes", "0"], "at least 1"),

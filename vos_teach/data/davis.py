@@ -8,11 +8,11 @@ ids and 255 is void. Frames and masks are decoded only when asked for.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from vos_teach.clip import Clip, VosError
+from vos_teach.data.lists import find_year, sequence_names
 from vos_teach.data.sequence import read_meta, read_sequence
 
 
@@ -54,44 +54,6 @@ def read(
     if not clips:
         raise VosError(f"'{root}' has no sequence of the {split} split of DAVIS-{year}: see `vos-teach data davis`")
     return clips
-
-
-def find_year(root: Path) -> str:
-    """The only year ImageSets knows. The first release (2016) files its lists by resolution: 480p/val.txt."""
-    folders = [f.name for f in (root / "ImageSets").glob("*") if f.is_dir()]
-    years = {"2016" if re.fullmatch(r"\d{3,4}p", f) else f for f in folders if re.fullmatch(r"20\d\d|\d{3,4}p", f)}
-    if len(years) == 1:
-        return years.pop()
-    if not years:
-        raise VosError(f"'{root}' has no ImageSets/<year>/<split>.txt: put the official lists of sequences there")
-    raise VosError(f"'{root}' has lists for {' and '.join(sorted(years))}: say which year is meant (--year)")
-
-
-def sequence_names(root: Path, year: str, split: str, sequences: Sequence[str] | str | None = None) -> list[str]:
-    """The names in the split's list, or those asked for, which must be in it."""
-    lists = [root / "ImageSets" / year / f"{split}.txt"]
-    if year == "2016":
-        lists += [root / "ImageSets" / r / f"{split}.txt" for r in ("480p", "1080p")]
-    path = next((p for p in lists if p.is_file()), None)
-    if path is None:
-        raise VosError(f"the list '{lists[0]}' is missing: check year and split, or put the official list there")
-    lines = path.read_text(encoding="utf-8").splitlines()
-    known = list(dict.fromkeys(_name(line) for line in lines if line.strip()))
-    if not known:
-        raise VosError(f"the list '{path}' is empty: put the official list there")
-    if sequences is None or sequences == "present":
-        return known
-    wanted = [sequences] if isinstance(sequences, str) else list(sequences)
-    for name in wanted:
-        if name not in known:
-            raise VosError(f"sequence '{name}' is not in '{path}', whose {len(known)} begin with '{known[0]}'")
-    return wanted
-
-
-def _name(line: str) -> str:
-    """'bear' of 'bear' and, in the first release, '/JPEGImages/480p/bear/00000.jpg /Annotations/...'."""
-    first = line.split()[0]
-    return first.split("/")[-2] if "/" in first else first
 
 
 def find_resolution(root: Path, name: str) -> str | None:

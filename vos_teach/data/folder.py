@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from vos_teach.clip import VOID, Clip, VosError
-from vos_teach.data import davis, youtube
+from vos_teach.data import davis, lists, youtube
 from vos_teach.data.png import read_mask
 from vos_teach.data.sequence import FRAMES, picture_files, read_sequence, same_size
 
@@ -75,7 +75,7 @@ def _with_objects(clip: Clip, where: Path) -> Clip:
 def _year(root: Path) -> str | None:
     """2016 only where no other year's list is there; None where there are no lists."""
     try:
-        return davis.find_year(root)
+        return lists.find_year(root)
     except VosError:
         return "2017" if (root / "ImageSets").is_dir() else None
 
@@ -104,12 +104,13 @@ def read_video(path: Path) -> Clip:
     return _with_objects(Clip(path.stem, frames, [mask] + [None] * (len(frames) - 1), ids, size), mask_file)
 
 
-def read_many(root: str | Path, year: int | str | None = None, split: str = "val") -> list[Clip]:
-    """All clips that are there of a folder in DAVIS layout (of its split) or YouTube-VOS layout."""
+def read_many(root: str | Path, year: int | str | None = None) -> list[Clip]:
+    """All clips that are there of a folder in DAVIS layout (of val, or the only split it has) or YouTube-VOS layout."""
     root = Path(root)
     top = root / "JPEGImages"
     if not top.is_dir():
         raise VosError(f"'{root}' is neither in DAVIS nor in YouTube-VOS layout: there is no JPEGImages in it")
     if any(f.is_dir() for d in top.iterdir() if d.is_dir() for f in d.iterdir()):
-        return davis.read(root, year, split, "present")
+        year = lists.find_year(root) if year is None else str(year)
+        return davis.read(root, year, lists.find_split(root, year), "present")
     return youtube.read(root)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vos_teach.data import lists
 from vos_teach.data.png import read_size
 from vos_teach.errors import VosError as bad
 
@@ -135,26 +136,8 @@ def categories(root: Path) -> dict[str, dict[int, str]]:
 
 
 def _davis(root: Path, split: str, year: int | None, one_shot: bool) -> Truth:
-    sets = root / "ImageSets"
-    lists = {y: sets / str(y) for y in (2016, 2017) if (sets / str(y)).is_dir()}
-    if 2016 not in lists and (sets / "480p").is_dir():  # DAVIS-2016's own archive lists pairs of files
-        lists[2016] = sets / "480p"
-    if not lists:
-        raise bad(f"'{sets}' has neither a folder '2016' nor '2017'")
-    if year is None:
-        if len(lists) > 1:
-            raise bad(f"'{sets}' has both 2016 and 2017: say which with --year")
-        year = next(iter(lists))
-    if year not in lists:
-        raise bad(f"'{sets}' has no list for year {year}; there is {', '.join(map(str, sorted(lists)))}")
-    path = lists[year] / f"{split}.txt"
-    if not path.is_file():
-        raise bad(f"split '{split}' does not exist: no file '{path}'")
-    lines = [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
-    lines = [Path(line).parent.name if line.endswith((".jpg", ".png")) else line for line in lines]
-    names = tuple(dict.fromkeys(lines))
-    if not names:
-        raise bad(f"'{path}' names no sequences")
+    year = int(lists.find_year(root)) if year is None else year
+    names = tuple(lists.sequence_names(root, str(year), split))
     base = root / "Annotations_unsupervised"
     if year == 2016 or one_shot or not base.is_dir():
         base = root / "Annotations"
