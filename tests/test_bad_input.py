@@ -130,6 +130,8 @@ CASES = {
     "segment, weights for none": (SEGMENT + " --weights {pickle}", None, "copy-first"),
     "segment, both budgets": (SEGMENT + " --steps 1 --seconds 1", None, "--steps"),
     "segment, negative budget": (SEGMENT + " --seconds nan", None, "--seconds is nan"),
+    "segment, scale": (SEGMENT + " --scale huge", None, "'huge'"),
+    "segment, paper's scale": (SEGMENT.replace("copy-first", "osvos") + " --scale paper", None, "ships no parent"),
     "segment, height": (SEGMENT + " --height 0", None, "'a' cannot be 0 pixels high"),
     "segment, device": (SEGMENT.replace("copy-first", "osvos") + " --steps 0 --device tpu9", None, "'tpu9'"),
     "segment, out in a file": (SEGMENT.replace("{out}", "{file}/x"), None, "{file}/x"),
@@ -153,6 +155,8 @@ CASES = {
     "bench, unknown system": ("bench magic --data {root} --out {out}", None, "'magic'"),
     "bench, pickle": ("bench osvos --data {root} --out {out} --weights {pickle}", None, "{pickle}' is a pickle"),
     "bench, weights": ("bench osvos --data {root} --out {out} --weights {top}/w", None, "{top}/w'"),
+    "bench, scale": (BENCH + " --scale huge", None, "'huge'"),
+    "bench, paper's scale": (BENCH.replace("copy-first", "osvos") + " --scale paper", None, "ships no parent"),
     "bench, height": (BENCH + " --height -3", None, "'a' cannot be -3 pixels high"),
     "bench, no DAVIS": ("bench copy-first --data davis --out {out}", None, "VOS_TEACH_DAVIS"),
     "bench, out in a file": (BENCH.replace("{out}", "{file}/x"), None, "{file}/x"),
@@ -237,6 +241,13 @@ def test_the_undamaged_world_is_fine(world, monkeypatch, capsys, line):
         save(new_network("lite0", pretrained=False), world.parent)
     status, out, err = call(monkeypatch, capsys, line, world)
     assert status == 0 and out and "vos-teach: " not in err
+
+
+def test_bench_takes_toy_clips_for_training(tmp_path, monkeypatch, capsys):
+    world = World(tmp_path)
+    assert call(monkeypatch, capsys, "toy --split train --clips 1 --out {top}/clips", world)[0] == 0
+    status, out, err = call(monkeypatch, capsys, "bench copy-first --data {top}/clips --out {out}", world)
+    assert status == 0 and "clips: 1 clips" in out, err
 
 
 def test_demo_takes_a_year(world, monkeypatch, capsys):

@@ -1,6 +1,7 @@
 import json
 import math
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -8,6 +9,9 @@ import torch
 from vos_teach import bench as library
 from vos_teach.bench import bench, code_version, measure, measure_asked, score
 from vos_teach.clip import Clip, VosError
+from vos_teach.data import youtube
+from vos_teach.data.png import write_bytes, write_mask
+from vos_teach.metrics import evaluate
 from vos_teach.segmenter import given
 
 
@@ -92,6 +96,30 @@ def test_frames_without_annotation_are_not_scored():
     c = clip()
     sparse = Clip("sparse", c.frames, [m if t % 4 == 0 else None for t, m in enumerate(c.masks)], c.ids, c.size)
     assert score(sparse, c.masks)["1"]["frames"] == [4]
+
+
+def test_youtube_vos_is_scored_as_evaluate_does(tmp_path):
+    c = clip(starts={2: 3})
+    answer = [np.roll(m, 2, 1) for m in c.masks]
+    for t, frame in enumerate(c.frames):
+        write_bytes(tmp_path / "data/JPEGImages/two" / f"{t:05d}.jpg", cv2.imencode(".jpg", frame)[1].tobytes())
+        write_mask(tmp_path / "pred/two" / f"{t:05d}.png", answer[t])
+        if t % 2 == 0:
+            write_mask(tmp_path / "data/Annotations/two" / f"{t:05d}.png", c.masks[t])
+    theirs = evaluate(tmp_path / "pred", tmp_path / "data", "one-shot", processes=1)["sequences"]["two"]["objects"]
+    ours = score(youtube.read(tmp_path / "data")[0], answer)
+    assert ours["1"]["frames"] == [2, 4, 6, 8] and ours["2"]["frames"] == [6, 8]  # the last one counts
+    for k in "12":
+        assert ours[k]["curve"] == pytest.approx(theirs[k]["J"]["values"], abs=1e-12)
+        assert ours[k]["F"] == pytest.approx(theirs[k]["F"]["mean"], abs=1e-12)
+
+
+def test_more_than_20_proposals_are_refused(tmp_path):
+    c = clip()
+    crowd = np.arange(32 * 48, dtype=np.uint8).reshape(32, 48) % 22
+    with pytest.raises(VosError, match="'two' has 21 proposals; at most 20"):
+        score(c, [crowd] * len(c), "zero-shot")
+    assert score(c, [crowd % 21] * len(c), "zero-shot")
 
 
 def test_zero_shot_counts_all_frames_matches_proposals_and_leaves_void_out():
@@ -195,6 +223,11 @@ def test_bad_input_is_a_sentence(tmp_path):
         counted(tmp_path, [clip(), clip()])
     with pytest.raises(VosError, match="no clip"):
         counted(tmp_path, [])
+    bare = Clip("bare", clip().frames, [np.zeros((32, 48), np.uint8)] * 9, (), (32, 48))
+    with pytest.raises(VosError, match="'bare' has no object"):
+        counted(tmp_path, [clip(), bare], make=lambda *a, **k: pytest.fail("ran"))
+    with pytest.raises(VosError, match="no scale 'huge'"):
+        counted(tmp_path, [clip()], scale="huge")
     with pytest.raises(VosError, match="there is no system 'nonsense'; choose from: copy-first"):
         bench(["nonsense"], [clip()], tmp_path, progress=False)
     (tmp_path / "file").write_text("")

@@ -1,8 +1,8 @@
 """Systems on clips: quality, time, memory. Every finished (system, clip) is kept, so a bench that was cut goes on.
 
 Quality is DAVIS's: J and F per frame -> mean per object -> mean over OBJECTS. One-shot: an object counts from the
-frame after the one it is given in, and the last frame is left out; zero-shot: all frames, proposals matched to the
-truth once a clip. "Asked minus unasked" is ours: see `measure_asked`.
+frame after the one it is given in, and the last frame is left out (not so in YouTube-VOS: `Clip.last_counts`);
+zero-shot: all frames, proposals matched to the truth once a clip. "Asked minus unasked" is ours: see `measure_asked`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from vos_teach import engine, registry
 from vos_teach.clip import VOID, Clip, Lazy, VosError
 from vos_teach.data.png import write_bytes, write_mask
 from vos_teach.metrics import boundary_f, jaccard, match_proposals, temporal_stability
+from vos_teach.metrics.sequence import MAX_PROPOSALS
 from vos_teach.weights import SHIPPED, path_of
 
 PACKAGE = Path(__file__).parent
@@ -48,6 +49,9 @@ def bench(systems: Sequence[str], clips: Sequence[Clip], out: str | Path, seed: 
         raise VosError("there is no clip to run: check --data and --sequences")
     if twice := {n for n in names if names.count(n) > 1}:
         raise VosError(f"two clips are called '{min(twice)}': give them different names")
+    if bare := [clip.name for clip in clips if not clip.ids]:
+        raise VosError(f"clip '{bare[0]}' has no object to score: leave it out, with --sequences")
+    registry.check_scale(scale)
     write_bytes(out / ".gitignore", b"*\n")  # results are not source; and: is the folder writable, before hours of work
     results: list[dict] = []
     about = machine(device)
@@ -106,7 +110,7 @@ def measure_asked(segmenter: Any, clip: Clip, seed: int = 0, height: int | None 
         only = replace(clip, ids=(k,), starts={k: clip.starts[k]}, masks=_only(clip, k))
         result = engine.run(segmenter, only, seed, height, on_frame)
         pairs = [(i, k) for i in clip.ids]
-        found = compare(clip, result.masks, pairs, range(clip.starts[k] + 1, len(clip) - 1), with_f=False)
+        found = compare(clip, result.masks, pairs, _span(clip)[clip.starts[k] :], with_f=False)
         j = {i: _number(found[i, k][1]) for i in clip.ids}
         others = [j[i] for i in clip.ids if i != k]
         objects[str(k)] = {"asked": j[k], "unasked": _number(others)}
@@ -119,11 +123,13 @@ def score(clip: Clip, masks: Sequence[np.ndarray], task: str = "one-shot", tempo
     """T label maps against the clip's truth -> id -> {"J", "F", ("T",) "frames", "curve": J of each frame}."""
     void = None
     if task == "zero-shot":
-        shown = sorted(set().union(*(np.unique(m).tolist() for m in masks)) - {0, VOID})[:20]
+        shown = sorted(set().union(*(np.unique(m).tolist() for m in masks)) - {0, VOID})
+        if len(shown) > MAX_PROPOSALS:
+            raise VosError(f"the answer to '{clip.name}' has {len(shown)} proposals; at most {MAX_PROPOSALS} count")
         shown += [i for i in range(1, 255) if i not in shown][: max(0, len(clip.ids) - len(shown))]  # empty ones
         pairs, span, void = [(k, p) for k in clip.ids for p in shown], range(len(clip)), VOID
     else:
-        pairs, span = [(k, k) for k in clip.ids], range(1, len(clip) - 1)
+        pairs, span = [(k, k) for k in clip.ids], _span(clip)
     found = compare(clip, masks, pairs, span, void)
     if task == "zero-shot":
         fit = [[np.mean(found[k, p][1:]) for p in shown] for k in clip.ids]
@@ -158,6 +164,11 @@ def compare(clip: Clip, masks: Sequence, pairs: Sequence[tuple[int, int]], span:
             if with_f:
                 f.append(float(boundary_f(pred == p, truth == k, hole)[0]))
     return found
+
+
+def _span(clip: Clip) -> range:
+    """The frames that count, one-shot: not the first, and the last where the clip's data set says so."""
+    return range(1, len(clip) - (not clip.last_counts))
 
 
 def _only(clip: Clip, k: int) -> Lazy:
@@ -229,7 +240,7 @@ def machine(device: str = "cpu") -> dict[str, Any]:
 
 def fingerprint(clip: Clip) -> str:
     """A clip's content in 16 hex digits: its shape, its objects, and every frame and mask."""
-    head = repr((len(clip), clip.size, clip.ids, sorted(clip.starts.items()), clip.frame_names))
+    head = repr((len(clip), clip.size, clip.ids, sorted(clip.starts.items()), clip.frame_names, clip.last_counts))
     parts = (x[t] for t in range(len(clip)) for x in (clip.frames, clip.masks))
     return _hash(head, *(b"" if p is None else hashlib.sha256(np.ascontiguousarray(p)).digest() for p in parts))
 

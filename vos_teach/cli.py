@@ -16,6 +16,9 @@ app = typer.Typer(
     help="Video object segmentation, from OSVOS to transformers.",
 )
 
+DATA = ("toy, davis (in VOS_TEACH_DAVIS), composites (two clips in one: of that DAVIS where the variable is set, "
+        "else of toy clips), or a folder")
+SCALE = "of the systems: toy, small or paper; default: toy for toy clips, else small"
 WEIGHTS = "a trained parent (.safetensors) instead of the one that ships; for osvos and mask-blind"
 
 
@@ -77,6 +80,7 @@ def segment(
     seconds: Annotated[float | None, typer.Option(help="fine-tuning budget per object")] = None,
     steps: Annotated[int | None, typer.Option(help="fine-tuning budget per object")] = None,
     weights: Annotated[str | None, typer.Option(help=WEIGHTS)] = None,
+    scale: Annotated[str, typer.Option(help="of the system: toy, small or paper")] = "small",
     seed: int = 0, device: str = "cpu",
 ) -> None:
     """Segment a clip: masks as DAVIS palette PNGs, and a film to look at."""
@@ -87,7 +91,7 @@ def segment(
 
     options = _options([system], seconds, steps, weights).get(system, {})
     clip = folder.read(clip_dir)
-    built = registry.make(system, device=device, **options)
+    built = registry.make(system, device=device, scale=scale, **options)
     with tqdm(total=len(clip), desc=f"{system} on {clip.name}", unit="frame", leave=False, disable=None) as bar:
         low = None if height is None else min(height, clip.size[0])
         masks, film = demo.segment(built, clip, out, seed, low, lambda t: bar.update())
@@ -97,12 +101,13 @@ def segment(
 @app.command()
 def bench(
     systems: Annotated[list[str], typer.Argument(help="names of systems")],
-    data: Annotated[str, typer.Option(help="toy, davis (in VOS_TEACH_DAVIS), composites, or a folder")] = "toy",
+    data: Annotated[str, typer.Option(help=DATA)] = "toy",
     out: Annotated[Path, typer.Option(help="results, and bench.md; run again to go on")] = Path("runs/bench"),
     height: Annotated[int | None, typer.Option(help="systems work at this height; scored at the clip's own")] = 240,
     seconds: Annotated[float | None, typer.Option(help="fine-tuning budget per object")] = None,
     steps: Annotated[int | None, typer.Option(help="fine-tuning budget per object")] = None,
     weights: Annotated[str | None, typer.Option(help=WEIGHTS)] = None,
+    scale: Annotated[str | None, typer.Option(help=SCALE)] = None,
     sequences: Annotated[str | None, typer.Option(help="only these: NAME,NAME")] = None,
     year: Annotated[int | None, typer.Option(help="of DAVIS: 2016 or 2017")] = None,
     seed: int = 0, device: str = "cpu",
@@ -113,10 +118,11 @@ def bench(
     from vos_teach.bench import bench as run
 
     options = _options(systems, seconds, steps, weights)
-    clips, what, scale = _clips(data, _sequences(sequences), year)
+    clips, what, fitting = _clips(data, _sequences(sequences), year)
     low = None if height is None or all(clip.size[0] <= height for clip in clips) else height
     print(f"{what}: {len(clips)} clips")
-    rows = run(systems, clips, out, seed, low, temporal, data == "composites", save_masks, device, scale, options, what)
+    rows = run(systems, clips, out, seed, low, temporal, data == "composites", save_masks, device, scale or fitting,
+               options, what)
     _print_rows(rows, what)
     print(f"written: {out / 'bench.md'} and {out / 'bench.json'}")
 

@@ -48,6 +48,7 @@ class Clip:
     backward_flow   T-1 items: where a pixel of frame t+1 was in frame t
     attributes      DAVIS attributes that hold for the clip, for example {"occlusion", "fast-motion"}
     categories      id -> category name
+    last_counts     whether the last frame is scored: in YouTube-VOS; not in DAVIS's one-shot protocol
     """
 
     name: str
@@ -61,6 +62,7 @@ class Clip:
     backward_flow: Sequence[np.ndarray] | None = None
     attributes: frozenset[str] = frozenset()
     categories: Mapping[int, str] = field(default_factory=dict)
+    last_counts: bool = False
 
     def __post_init__(self) -> None:
         if len(self.frames) == 0:

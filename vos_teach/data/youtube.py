@@ -9,6 +9,7 @@ between are None. Objects may appear late: the first mask of each is where it st
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from vos_teach.clip import Clip, VosError
@@ -37,10 +38,9 @@ def read(root: str | Path, sequences: Sequence[str] | str | None = None) -> list
     for name in wanted:
         if name not in there:
             raise VosError(f"video '{name}' is not in '{root / 'JPEGImages'}': check its name")
-        clips.append(read_sequence(
-            root / "JPEGImages" / name, root / "Annotations" / name, complete=False, scan=True,
-            objects=meta.get(name),
-        ))
+        clip = read_sequence(root / "JPEGImages" / name, root / "Annotations" / name, complete=False, scan=True,
+                             objects=meta.get(name))
+        clips.append(replace(clip, last_counts=True))
     return clips
 
 

@@ -207,11 +207,11 @@ def parent_network(name: str, init: str = "parent", source: str | None = None) -
     """A network at the start of its online learning. Raises VosError if a parent is asked for and there is none."""
     if init not in ("parent", "imagenet", "scratch"):
         raise VosError(f"init is '{init}'; choose from: parent, imagenet, scratch")
+    if init == "parent" and source is None:
+        raise VosError("this scale ships no parent; train one (vos-teach train osvos --scale paper) and give "
+                       "its file as weights, or start from init 'imagenet'")
     net = new_network(name, pretrained=init == "imagenet")
     if init == "parent":
-        if source is None:
-            raise VosError("this scale ships no parent; train one (vos-teach train osvos --scale paper) and give "
-                           "its file as weights, or start from init 'imagenet'")
         load_into(net, source)
     return net
 
