@@ -43,7 +43,7 @@ def stills(sources: Sequence[Source], rng: np.random.Generator, batch: int, size
             continue
         frame, mask = clip.frames[t], ((labels > 0) & (labels != VOID)).astype(np.uint8)
         fit = size[0] / mask.shape[0]  # the clip's own height fills the crop's
-        frame, mask = affine(frame, mask, rng, size, degrees=15, scale=(0.8 * fit, 1.4 * fit), shift=0.1)
+        frame, mask = affine(frame, mask, rng, size, degrees=15, scale=(0.6 * fit, 1.4 * fit), shift=0.1)
         if mask.any():  # the balanced loss of an empty target is 0: nothing to learn from
             pairs.append(to_tensors(light(frame, rng), mask))
     images, targets = zip(*pairs, strict=True)
