@@ -233,7 +233,7 @@ def train(
     data: Annotated[list[str], typer.Option(help="'toy', 'davis' or a DAVIS folder; give it again for several")],
     out: Annotated[Path, typer.Option(help="where checkpoint, log and weights go")] = Path("runs/train"),
     steps: Annotated[int | None, typer.Option(help="optimisation steps; default: the system's own")] = None,
-    toy_share: Annotated[float, typer.Option(help="share of toy batches where there are others too")] = 0.15,
+    toy_share: Annotated[float, typer.Option(help="share of toy batches where there are others too")] = 0.05,
     toy_clips: Annotated[int, typer.Option(help="how many toy clips")] = 200,
     scale: Annotated[str, typer.Option(help="toy, small or paper")] = "small",
     seed: Annotated[int, typer.Option(help="the same seed gives the same weights")] = 0,

@@ -22,7 +22,7 @@ from vos_teach.data.sample import Source
 from vos_teach.nn.recipe import Recipe
 
 
-def run(system: str, data: list[str], out: str | Path, steps: int | None = None, toy_share: float = 0.15,
+def run(system: str, data: list[str], out: str | Path, steps: int | None = None, toy_share: float = 0.05,
         toy_clips: int = 200, scale: str = "small", seed: int = 0, device: str = "cpu",
         year: int | None = None) -> Path:
     """Train a registered system on training clips; returns the path of the weights.

@@ -216,7 +216,7 @@ def parent_network(name: str, init: str = "parent", source: str | None = None) -
     return net
 
 
-def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 5000, batch: int = 4,
+def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 3000, batch: int = 4,
            size: tuple[int, int] = (224, 384), device: str = "cpu") -> Recipe:
     """Parent training (section 3.2): what `vos-teach train osvos` runs. size: the crops' height and width."""
     net = new_network(SCALES[scale].backbone, pretrained=True).to(device)
