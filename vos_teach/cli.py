@@ -116,9 +116,10 @@ def bench(
 ) -> None:
     """Compare systems: quality, seconds a frame, memory. Goes on where an earlier run was cut."""
     from vos_teach.bench import bench as run
+    from vos_teach.data import choose
 
     options = _options(systems, seconds, steps, weights)
-    clips, what, fitting = _clips(data, _sequences(sequences), year)
+    clips, what, fitting = choose.clips(data, _sequences(sequences), year)
     low = None if height is None or all(clip.size[0] <= height for clip in clips) else height
     print(f"{what}: {len(clips)} clips")
     rows = run(systems, clips, out, seed, low, temporal, data == "composites", save_masks, device, scale or fitting,
@@ -135,10 +136,11 @@ def demo(
 ) -> None:
     """Three systems on a few clips: a table here, pictures in OUT/report.html. VOS_TEACH_DAVIS=DIR takes real ones."""
     from vos_teach import demo as library
+    from vos_teach.data import choose
 
     real = bool(os.environ.get("VOS_TEACH_DAVIS"))
     names = _sequences(sequences)
-    clips, what, _ = _clips("davis" if real else "toy", names, year)
+    clips, what, _ = choose.clips("davis" if real else "toy", names, year)
     clips = library.choose(clips, library.REAL if real else library.TOY, names)
     print(f"{', '.join(library.SYSTEMS)} on {what}: {', '.join(clip.name for clip in clips)}")
     rows, page = library.demo(clips, out, what, real=real)
@@ -170,30 +172,6 @@ def _options(systems: list[str], seconds: float | None, steps: int | None, weigh
         for s in takers:
             options[s]["weights"] = weights
     return {s: o for s, o in options.items() if o}
-
-
-def _clips(data: str, sequences: list[str] | None, year: int | None) -> tuple[list, str, str]:
-    """--data -> clips, what they are in words, and the scale of the systems that fits them."""
-    from vos_teach.data import composite, davis, folder, toy
-
-    root = os.environ.get("VOS_TEACH_DAVIS")
-    if data == "davis" and not root:
-        raise VosError("--data davis needs VOS_TEACH_DAVIS, the folder that holds DAVIS's JPEGImages: set it")
-    if data == "davis" or (data == "composites" and root):
-        clips, what, scale = davis.read(root, year, "val", sequences or "present"), "DAVIS val", "small"
-    elif data in ("toy", "composites"):
-        clips, what, scale = toy.suite(), "toy clips", "toy"
-    else:
-        clips, what, scale = folder.read_many(data, year), Path(data).name, "small"
-    if sequences:
-        have = {clip.name: clip for clip in clips}
-        if missing := [s for s in sequences if s not in have]:
-            raise VosError(f"there is no clip '{missing[0]}'; choose from: {', '.join(have)}")
-        clips = [have[s] for s in sequences]
-    if data == "composites":
-        single = [c for c in clips if len(c.ids) == 1 and c.starts[c.ids[0]] == 0]
-        clips, what = composite.suite(single, len(single)), f"composites of two {what}"
-    return clips, what, scale
 
 
 def _print_rows(rows: list[dict], title: str) -> None:
@@ -261,6 +239,7 @@ def claim(
 ) -> None:
     """Put a claim of the lecture to the test."""
     from vos_teach import claims
+    from vos_teach.data import choose
 
     if name != "finetuning":
         raise VosError(f"there is no claim '{name}'; choose from: finetuning")
@@ -268,7 +247,7 @@ def claim(
         counts, budgets = [int(s) for s in _names(steps)], [float(s) for s in _names(seconds)]
     except ValueError:
         raise VosError(f"--steps '{steps}' and --seconds '{seconds}' must be numbers with commas between") from None
-    clips, _, _ = _clips(data, _sequences(sequences), year)
+    clips, _, _ = choose.clips(data, _sequences(sequences), year)
     clips = [clip for clip in clips if len(clip.ids) == 1 and clip.starts[clip.ids[0]] == 0]
     result = claims.finetuning(clips, out, height, seed, counts, budgets)
     print(claims.table(result))

@@ -14,6 +14,7 @@ import numpy as np
 from vos_teach import engine, viz
 from vos_teach.bench import bench
 from vos_teach.clip import Clip, VosError
+from vos_teach.data.choose import named
 from vos_teach.data.png import write_mask
 from vos_teach.data.video import write_mp4
 from vos_teach.report import report
@@ -26,12 +27,9 @@ REAL = ("blackswan", "dog", "drift-straight")  # of DAVIS's validation split: ne
 
 def choose(clips: Sequence[Clip], wanted: Sequence[str], sequences: Sequence[str] | None, n: int = 3) -> list[Clip]:
     """The clips named in `sequences`, else those of `wanted` that are there, else the first n."""
-    have = {clip.name: clip for clip in clips}
     if sequences:
-        if missing := [s for s in sequences if s not in have]:
-            raise VosError(f"there is no clip '{missing[0]}'; choose from: {', '.join(have)}")
-        return [have[s] for s in sequences]
-    return [have[s] for s in wanted if s in have] or list(clips)[:n]
+        return named(clips, sequences)
+    return named(clips, [s for s in wanted if s in {clip.name for clip in clips}]) or list(clips)[:n]
 
 
 def demo(clips: Sequence[Clip], out: str | Path, data: str, systems: Sequence[str] = SYSTEMS, real: bool = False,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from tqdm import tqdm
 from vos_teach import __version__, registry, weights
 from vos_teach.clip import Clip, VosError
 from vos_teach.data import davis, toy
+from vos_teach.data.choose import davis_root
 from vos_teach.data.png import write_bytes
 from vos_teach.data.sample import Source
 from vos_teach.nn.recipe import Recipe
@@ -40,9 +40,11 @@ def run(system: str, data: list[str], out: str | Path, steps: int | None = None,
             raise VosError(f"{name} is {value}: it must be at least 1")
     if not 0 <= toy_share <= 1:
         raise VosError(f"--toy-share is {toy_share}: it must be from 0 to 1")
-    real = [where for where in data if where != "toy"]
+    real = {where: davis_root() if where == "davis" else where for where in data if where != "toy"}
     rest = 1 - toy_share if "toy" in data else 1.0
-    sources = [Source(where, davis.read(folder(where), year, "train", "present"), rest / len(real)) for where in real]
+    sources = [
+        Source(where, davis.read(root, year, "train", "present"), rest / len(real)) for where, root in real.items()
+    ]
     if "toy" in data:
         sources.append(Source("toy", toy.training(toy_clips, seed=seed), toy_share if real else 1.0))
     options = {} if steps is None else {"steps": steps}
@@ -57,15 +59,6 @@ def run(system: str, data: list[str], out: str | Path, steps: int | None = None,
 def _listing(clips: Sequence[Clip]) -> str:
     """A hash of the clips' names, lengths, sizes and ids: enough to tell data sets apart, wherever they lie."""
     return hashlib.sha256(repr([(c.name, len(c), c.size, c.ids) for c in clips]).encode()).hexdigest()[:16]
-
-
-def folder(where: str) -> str:
-    """A data folder as given on the command line: 'davis' stands for the folder in VOS_TEACH_DAVIS."""
-    if where != "davis":
-        return where
-    if not os.environ.get("VOS_TEACH_DAVIS"):
-        raise VosError("'davis' means the folder in the environment variable VOS_TEACH_DAVIS, which is not set")
-    return os.environ["VOS_TEACH_DAVIS"]
 
 
 def fit(recipe: Recipe, out: str | Path, seed: int = 0, every: int = 200, metadata: dict | None = None,
