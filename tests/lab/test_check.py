@@ -185,7 +185,7 @@ def test_unknown_exercises_are_named():
 def test_grading_without_the_hidden_cases_fails_loudly(tmp_path, monkeypatch):
     monkeypatch.delenv("VOS_TEACH_HIDDEN", raising=False)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(VosError, match="hidden cases of 'lab9.double' are not here"):
+    with pytest.raises(VosError, match=r"hidden cases of 'lab9\.double' are not here"):
         check("lab9.double", lambda x: 2 * x, hidden=True)
 
 
