@@ -35,6 +35,9 @@ SYSTEMS = {
         Spec("osvos", 1, "one-shot", "vos_teach.online_learning.osvos:osvos", "Caelles et al., CVPR 2017",
              "a network fine-tuned on the first frame, then frame by frame", finetunes=True, weights=True,
              train="vos_teach.online_learning.osvos:recipe"),
+        Spec("onavos", 1, "one-shot", "vos_teach.online_learning.onavos:onavos", "Voigtlaender & Leibe, BMVC 2017",
+             "OSVOS that goes on learning from the pixels it is sure of", finetunes=True, weights=True,
+             train="vos_teach.online_learning.onavos:recipe"),
     )
 }
 SCALES = ("toy", "small", "paper")

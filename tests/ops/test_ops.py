@@ -3,11 +3,12 @@
 import math
 
 import numpy as np
+import oracles.adapt as oracle
 import pytest
 import torch
 
 from vos_teach.ops.aggregate import soft_aggregate
-from vos_teach.ops.losses import balanced_bce
+from vos_teach.ops.losses import balanced_bce, bootstrapped_ce
 from vos_teach.ops.warp import warp
 
 
@@ -49,6 +50,61 @@ def test_balanced_bce_does_not_care_which_class_is_called_foreground():
 def test_balanced_bce_gradient():
     logits, target = torch.randn(2, 4, 3, dtype=torch.double, requires_grad=True), torch.rand(2, 4, 3) < 0.4
     assert torch.autograd.gradcheck(lambda z: balanced_bce(z, target), logits)
+
+
+def ignoring(shape, classes, share=0.2):
+    target = torch.randint(0, classes, shape)
+    target[torch.rand(shape) < share] = 255
+    return target
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.05, 0.25, 0.5, 1.0])
+@pytest.mark.parametrize("shape", [(1, 2, 1, 1), (1, 2, 5, 7), (3, 4, 4, 3)])
+def test_bootstrapped_ce_equals_the_loop(shape, fraction):
+    logits, target = torch.randn(shape).double() * 3, ignoring((shape[0], *shape[2:]), shape[1])
+    slow = oracle.bootstrapped_ce(logits.tolist(), target.tolist(), fraction)
+    assert bootstrapped_ce(logits, target, fraction).item() == pytest.approx(slow, abs=1e-9)
+
+
+def test_bootstrapped_ce_of_all_pixels_is_the_plain_one():
+    logits, target = torch.randn(1, 3, 6, 5).double(), ignoring((1, 6, 5), 3)
+    plain = torch.nn.functional.cross_entropy(logits, target, ignore_index=255)
+    assert torch.isclose(bootstrapped_ce(logits, target, 1.0), plain)
+
+
+def test_bootstrapped_ce_counts_valid_pixels_only_and_rounds_up():
+    """Losses 3, 2, 1 (and a worse one that is void): a quarter of 3 is one pixel, 0.4 of 3 are two."""
+    p = torch.exp(-torch.tensor([3.0, 2.0, 1.0, 9.0], dtype=torch.double))
+    logits = torch.stack([torch.log1p(-p), torch.log(p)])[None, :, None]  # 1,2,1,4
+    target = torch.tensor([[[1, 1, 1, 255]]])
+    for fraction, mean in ((0.0, 3.0), (0.25, 3.0), (0.4, 2.5), (1.0, 2.0)):
+        assert bootstrapped_ce(logits, target, fraction).item() == pytest.approx(mean)
+
+
+def test_bootstrapped_ce_chooses_in_each_sample_by_itself():
+    logits, target = torch.randn(2, 2, 6, 6).double(), ignoring((2, 6, 6), 2)
+    logits[1] *= 20  # all the hardest pixels are here
+    alone = sum(bootstrapped_ce(logits[i : i + 1], target[i : i + 1], 0.25) for i in range(2)) / 2
+    assert torch.isclose(bootstrapped_ce(logits, target, 0.25), alone)
+
+
+def test_bootstrapped_ce_of_a_sample_without_valid_pixels_is_zero_and_counts():
+    logits = torch.randn(2, 2, 3, 3, dtype=torch.double, requires_grad=True)
+    target = ignoring((2, 3, 3), 2)
+    target[0] = 255
+    loss = bootstrapped_ce(logits, target, 0.25)
+    assert torch.isclose(loss, bootstrapped_ce(logits[1:], target[1:], 0.25) / 2)
+    loss.backward()
+    assert not logits.grad[0].any() and logits.grad[1].any()
+    alone = bootstrapped_ce(logits[:1], target[:1], 0.25)
+    assert alone == 0 and alone.requires_grad
+
+
+def test_bootstrapped_ce_gradient_reaches_the_hardest_pixels_alone():
+    logits, target = torch.randn(1, 2, 4, 5, dtype=torch.double, requires_grad=True), ignoring((1, 4, 5), 2, 0.0)
+    assert torch.autograd.gradcheck(lambda z: bootstrapped_ce(z, target, 0.3), logits)
+    bootstrapped_ce(logits, target, 0.3).backward()
+    assert logits.grad.any(1).sum() == 6
 
 
 def test_soft_aggregate_equals_the_formula_at_one_pixel():

@@ -1,5 +1,8 @@
 """Losses of the lecture's systems."""
 
+import math
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -15,3 +18,20 @@ def balanced_bce(logits: Tensor, target: Tensor) -> Tensor:
     positive = target.mean(dim=(-2, -1), keepdim=True)  # ...,1,1  N+/N
     weight = target * (1 - positive) + (1 - target) * positive
     return (weight * F.binary_cross_entropy_with_logits(logits, target, reduction="none")).mean()
+
+
+def bootstrapped_ce(logits: Tensor, target: Tensor, fraction: float) -> Tensor:
+    """Cross-entropy of the hardest pixels only (Wu, Shen, van den Hengel, arXiv:1605.06885; used by OnAVOS, AOT).
+
+    logits B,C,H,W; target B,H,W int64 of 0..C-1, 255 is ignored. In each sample the mean is taken over the
+    max(1, ceil(fraction * valid)) valid pixels with the largest loss, so that easy background cannot drown the
+    object. Mean over samples; scalar. A sample without any valid pixel has loss 0 and gradient 0, and counts in
+    the mean as any other.
+    """
+    each = F.cross_entropy(logits, target, ignore_index=255, reduction="none")  # B,H,W
+    means = []
+    for loss, valid in zip(each, target != 255, strict=True):
+        hard = loss[valid]
+        count = min(len(hard), max(1, math.ceil(fraction * len(hard))))
+        means.append(hard.topk(count).values.mean() if count else loss.sum())  # all ignored: a sum of zeros
+    return torch.stack(means).mean()
