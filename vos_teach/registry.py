@@ -38,6 +38,9 @@ SYSTEMS = {
         Spec("onavos", 1, "one-shot", "vos_teach.online_learning.onavos:onavos", "Voigtlaender & Leibe, BMVC 2017",
              "OSVOS that goes on learning from the pixels it is sure of", finetunes=True, weights=True,
              train="vos_teach.online_learning.onavos:recipe"),
+        Spec("osmn", 1, "one-shot", "vos_teach.online_learning.osmn:osmn", "Yang et al., CVPR 2018",
+             "a network that a look at the first frame and the last place modulate; nothing is tuned", weights=True,
+             train="vos_teach.online_learning.osmn:recipe"),
     )
 }
 SCALES = ("toy", "small", "paper")

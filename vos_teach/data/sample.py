@@ -22,6 +22,24 @@ class Source:
     share: float
 
 
+@dataclass(frozen=True)
+class Pairs:
+    """A batch of two moments of one clip each, and ONE object of it.
+
+    reference   B,3,h,w float   a frame in which the object is shown
+    given       B,h,w int64     its mask there, 0 and 1, never empty
+    image       B,3,H,W float   another frame
+    target      B,H,W int64     its mask there, never empty
+    previous    B,H,W int64     its mask in a frame next to that one, seen by the same camera: target's predecessor
+    """
+
+    reference: Tensor
+    given: Tensor
+    image: Tensor
+    target: Tensor
+    previous: Tensor
+
+
 def stills(sources: Sequence[Source], rng: np.random.Generator, batch: int, size: tuple[int, int]
            ) -> tuple[Tensor, Tensor]:
     """A batch of single frames, each with every object as foreground: B,3,H,W float and B,H,W int64 of 0 and 1.
@@ -48,3 +66,38 @@ def stills(sources: Sequence[Source], rng: np.random.Generator, batch: int, size
             pairs.append(to_tensors(light(frame, rng), mask))
     images, targets = zip(*pairs, strict=True)
     return torch.stack(images), torch.stack(targets)
+
+
+def pairs(sources: Sequence[Source], rng: np.random.Generator, batch: int, size: tuple[int, int], near: int = 3
+          ) -> Pairs:
+    """A batch of frame pairs, each with one object, any of its clip's objects equally often.
+
+    size, and batches of smaller clips: as in `stills`. Both frames are drawn from the whole clip and moved and lit
+    independently; `previous` is up to `near` frames before or after the second one, and moved exactly like it.
+    """
+    shares = np.array([source.share for source in sources], float)
+    clips = sources[rng.choice(len(sources), p=shares / shares.sum())].clips
+    first = clips[0].size
+    if first[0] < size[0]:
+        batch, size = batch * size[0] * size[1] // (first[0] * first[1]), first
+    drawn: list[tuple[Tensor, ...]] = []
+    while len(drawn) < batch:
+        clip = clips[rng.integers(len(clips))]
+        i, j = rng.integers(len(clip), size=2)
+        before = np.clip(j + rng.choice([-1, 1]) * rng.integers(1, near + 1), 0, len(clip) - 1)
+        k = clip.ids[rng.integers(len(clip.ids))]
+        labels = [clip.masks[t] for t in (i, j, before)]
+        if any(m is None for m in labels):
+            continue
+        given, target, previous = ((m == k).astype(np.uint8) for m in labels)
+        if not given.any() or not target.any():
+            continue
+        fit = size[0] / clip.size[0]
+        shown = affine(light(clip.frames[i], rng), given, rng, size, degrees=10, scale=(0.7 * fit, 1.2 * fit))
+        both = target + 2 * previous  # two masks in one map of ids: moved alike without a second warp
+        frame, both = affine(light(clip.frames[j], rng), both, rng, size, degrees=10, scale=(0.7 * fit, 1.4 * fit),
+                             shift=0.1)
+        if shown[1].any() and (both & 1).any():
+            image, target_previous = to_tensors(frame, both)
+            drawn.append((*to_tensors(*shown), image, target_previous & 1, target_previous >> 1))
+    return Pairs(*(torch.stack(part) for part in zip(*drawn, strict=True)))

@@ -31,6 +31,7 @@ from vos_teach.clip import VosError
 from vos_teach.data.augment import affine, to_tensors
 from vos_teach.data.sample import Source, stills
 from vos_teach.nn.backbone import backbone
+from vos_teach.nn.head import groups, seeded, up
 from vos_teach.nn.recipe import Recipe
 from vos_teach.ops.losses import balanced_bce
 from vos_teach.segmenter import OneObject, given
@@ -77,18 +78,6 @@ class Network(nn.Module):
         if not sides:
             return logit
         return logit, [up(score(m), x) for score, m in zip(self.score, maps, strict=True)]
-
-
-def up(logit: Tensor, like: Tensor) -> Tensor:
-    """B,1,h,w -> B,H,W by fixed bilinear interpolation."""
-    return F.interpolate(logit, like.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
-
-
-def groups(net: Network, rate: float, head_rate: float) -> list[dict]:
-    """Optimiser groups: the trunk keeps what it learnt from ImageNet, so it moves more slowly than the new layers."""
-    trunk = [p for p in net.trunk.parameters() if p.requires_grad]
-    head = [p for name, p in net.named_parameters() if not name.startswith("trunk.")]
-    return [{"params": trunk, "lr": rate}, {"params": head, "lr": head_rate}]
 
 
 def finetune(net: Network, frame: np.ndarray, mask: np.ndarray, rng: np.random.Generator, config: Config,
@@ -198,9 +187,7 @@ def mask_blind(device: str = "cpu", scale: str = "small", weights: str | None = 
 
 def new_network(name: str, pretrained: bool) -> Network:
     """A network whose new layers start alike in every run."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return Network(name, pretrained)
+    return seeded(lambda: Network(name, pretrained))
 
 
 def parent_network(name: str, init: str = "parent", source: str | None = None) -> Network:

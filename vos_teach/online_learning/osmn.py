@@ -1,0 +1,221 @@
+"""OSMN: video object segmentation by network modulation (Yang, Wang, Xiong, Yang, Katsaggelos, CVPR 2018).
+
+OSVOS spends seconds to minutes on changing a network's weights until it segments one object. Here a second network
+looks at that object ONCE and says how to change the first one: one forward pass instead of a training.
+
+    y_s = gamma_s * relu(conv_s(feature_s)) + beta_s      s: backbone stages at strides 4, 8, 16
+    gamma_s = W_s d + b_s         d: what the visual modulator sees in the masked crop of frame 0; once a video
+    beta_s  = 1x1_s( pool_s( G ) )     G: a Gaussian around the PREVIOUS frame's mask (median and 1.4826 MAD per axis)
+
+gamma turns channels up or down (which object), beta is added at every pixel (where it was). W = 0, b = 1 and beta = 0
+at the start: training begins with a network that knows no object, and learns what a mask should change.
+
+Kept: both modulators, the identity start, gamma once a video, no online learning, pairs of frames of one clip as
+training, the Gaussian disturbed in training as it will be by mistakes. Changed: VGG-16 is replaced by
+EfficientNet-Lite0 (option: vgg16), whose side maps are modulated rather than the trunk itself, so that the trunk sees
+only the frame; they are merged top-down by small convolutions; trained on composites of two clips
+too, where only the mask tells which object is meant. Dropped: pre-training on still images (COCO), the CRF.
+
+Plain cross-entropy, not OSVOS's balanced one: beta already says where the few object pixels are, and what is cut at
+0.5 should be cut where the object is as likely as not; balanced weights cut too early and give fat masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vos_teach.clip import VosError
+from vos_teach.data.composite import suite
+from vos_teach.data.sample import Source, pairs
+from vos_teach.nn.backbone import backbone
+from vos_teach.nn.head import groups, seeded, up
+from vos_teach.nn.recipe import Recipe
+from vos_teach.ops.modulate import mask_gaussian, modulate
+from vos_teach.segmenter import OneObject, given
+from vos_teach.weights import load_into
+
+
+@dataclass(frozen=True)
+class Config:
+    """One configuration per scale. There is nothing to tune online: that is the point."""
+
+    backbone: str = "lite0"
+    weights: str | None = "osmn"  # those that ship
+
+
+SCALES = {"toy": Config(), "small": Config(), "paper": Config(backbone="vgg16", weights=None)}
+CROP = 112  # side of the square in which the visual modulator sees the object
+
+
+class Network(nn.Module):
+    """The segmentation network and its two modulators. widths: channels of the side maps at strides 2, 4, 8, 16."""
+
+    def __init__(self, name: str = "lite0", pretrained: bool = True, widths: Sequence[int] = (16, 24, 48, 96)):
+        super().__init__()
+        self.trunk, self.eye = backbone(name, pretrained), backbone(name, pretrained)
+        self.trunk.stages[0].requires_grad_(False)  # edges are edges; stride 2 is half of a step's time
+        self.eye.stages[0].requires_grad_(False)
+        channels = self.trunk.channels
+        self.side = nn.ModuleList(nn.Conv2d(c, w, 3, padding=1) for c, w in zip(channels, widths, strict=True))
+        self.merge = nn.ModuleList(nn.Conv2d(w, v, 3, padding=1) for w, v in zip(widths[1:], widths, strict=False))
+        self.deep = nn.Conv2d(widths[-1], widths[-1], 3, padding=1)
+        self.last = nn.Conv2d(widths[0], widths[0], 3, padding=1)
+        self.score = nn.Conv2d(widths[0], 1, 1)
+        self.visual = nn.ModuleList(nn.Linear(sum(channels[1:]), w) for w in widths[1:])
+        self.spatial = nn.ModuleList(nn.Conv2d(1, w, 1) for w in widths[1:])
+        for layer in self.visual:
+            nn.init.zeros_(layer.weight)
+            nn.init.ones_(layer.bias)  # gamma = 1 for every object
+        for layer in self.spatial:
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)  # beta = 0 wherever it was
+        self.to(memory_format=torch.channels_last)  # depthwise convolutions are faster so, on CPUs
+
+    def look(self, frame: Tensor, mask: Tensor) -> list[Tensor]:
+        """Visual modulator: frames B,3,H,W in [0,1] and masks B,H,W bool, none empty -> gamma B,C per stage."""
+        crops = torch.stack([crop(f, m, self.eye.mean) for f, m in zip(frame, mask, strict=True)])
+        pooled = [f.mean((-2, -1)) for f in self.eye(crops)[1:]]  # B,C each
+        seen = torch.cat([F.layer_norm(d, d.shape[-1:]) for d in pooled], 1)  # stages differ in scale
+        return [layer(seen) for layer in self.visual]
+
+    def forward(self, x: Tensor, gamma: Sequence[Tensor], place: Tensor) -> Tensor:
+        """Frames B,3,H,W in [0,1], gamma B,C per stage (`look`), Gaussians B,H,W -> logits B,H,W."""
+        maps = [F.relu(conv(f)) for conv, f in zip(self.side, self.trunk(x), strict=True)]
+        for s, (scale, layer) in enumerate(zip(gamma, self.spatial, strict=True), start=1):
+            beta = layer(F.adaptive_avg_pool2d(place[:, None], maps[s].shape[-2:]))  # B,C,h,w
+            maps[s] = modulate(maps[s], scale, beta)
+        y = F.relu(self.deep(maps[-1])) + maps[-1]
+        for conv, side in zip(reversed(self.merge), reversed(maps[:-1]), strict=True):  # from stride 16 to 2
+            y = side + F.interpolate(F.relu(conv(y)), side.shape[-2:], mode="bilinear", align_corners=False)
+        return up(self.score(F.relu(self.last(y))), x)
+
+
+def crop(frame: Tensor, mask: Tensor, grey: Tensor, side: int = CROP) -> Tensor:
+    """The object alone: 3,H,W and H,W bool (not empty) -> 3,side,side; what is not object is `grey` (3,1,1)."""
+    rows, columns = mask.any(1).nonzero()[:, 0], mask.any(0).nonzero()[:, 0]
+    box = (..., slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1))
+    alone = ((frame - grey) * mask)[box]
+    h, w = alone.shape[-2:]
+    n = max(h, w)  # a square, so that its shape stays
+    left, top = (n - w) // 2, (n - h) // 2
+    alone = F.pad(alone, (left, n - w - left, top, n - h - top))
+    return F.interpolate(alone[None], (side, side), mode="bilinear", antialias=True, align_corners=False)[0] + grey
+
+
+class OneModulated:
+    """OSMN for a single object: `start` looks at it, `step` segments a frame with that look and the last place."""
+
+    task, causal, seed = "one-shot", True, 0
+
+    def __init__(self, net: Network, gaussian: Callable[[Tensor], Tensor] = mask_gaussian):
+        self.net, self.gaussian = net, gaussian
+        self.gamma: list[Tensor] | None = None
+
+    @torch.no_grad()
+    def start(self, frame: Tensor, masks: Tensor | None = None) -> Tensor:
+        """See Segmenter; K must be 1."""
+        self.gamma = None
+        if masks.any():
+            self.gamma = self.net.look(frame[None], masks)
+            self.place = self.gaussian(masks[0]).to(frame)
+        return given(masks)
+
+    @torch.no_grad()
+    def step(self, frame: Tensor, new: Tensor | None = None) -> Tensor:
+        """See Segmenter. While nothing is found the last place stays: there it will be looked for."""
+        if self.gamma is None:  # an empty mask asks for nothing
+            p = torch.zeros_like(frame[0])
+        else:
+            p = torch.sigmoid(self.net(frame[None], self.gamma, self.place[None])[0])  # H,W
+            if (found := p > 0.5).any():
+                self.place = self.gaussian(found).to(frame)
+        return torch.stack([1 - p, p])
+
+
+class OSMN(OneObject):
+    """OSMN for any number of objects: one look and one place each, one network for all, merged per pixel."""
+
+    def __init__(self, net: Network, gaussian: Callable[[Tensor], Tensor] = mask_gaussian, device: str = "cpu"):
+        net, self.device = net.to(device).eval(), device
+        super().__init__(lambda: OneModulated(net, gaussian))
+
+
+def osmn(device: str = "cpu", scale: str = "small", weights: str | None = None, init: str = "trained",
+         gaussian: Callable[[Tensor], Tensor] = mask_gaussian, **changes) -> OSMN:
+    """Build OSMN. weights: a safetensors file instead of the one that ships; init: "trained", or "imagenet": modulators
+    that know nothing yet; gaussian: mask H,W bool -> H,W, the place of an object; changes: fields of Config.
+    """
+    if scale not in SCALES:
+        raise VosError(f"there is no scale '{scale}'; choose from: {', '.join(SCALES)}")
+    if init not in ("trained", "imagenet"):
+        raise VosError(f"init is '{init}'; choose from: trained, imagenet")
+    config = replace(SCALES[scale], **changes)
+    source = weights or config.weights
+    if init == "trained" and source is None:
+        raise VosError("this scale ships no weights; train some (vos-teach train osmn --scale paper) and give their "
+                       "file as weights, or start from init 'imagenet'")
+    net = new_network(config.backbone, pretrained=init == "imagenet")
+    if init == "trained":
+        load_into(net, source)
+    return OSMN(net, gaussian, device)
+
+
+def new_network(name: str, pretrained: bool) -> Network:
+    """A network whose new layers start alike in every run."""
+    return seeded(lambda: Network(name, pretrained))
+
+
+def disturb(previous: Tensor, rng: np.random.Generator) -> Tensor:
+    """Masks as they come at test time: B,H,W -> B,H,W bool, each with a place that is somewhat or wholly wrong.
+
+    8 of 10 are shifted by about a tenth of the object's size and grown or shrunk; of the rest one half lies anywhere,
+    one quarter is the whole frame and one quarter is empty: then only the object's look can tell.
+    """
+    out, (h, w) = [], previous.shape[-2:]
+    for mask in previous.cpu().numpy().astype(np.uint8):
+        kind, at = rng.random(), np.argwhere(mask)  # (row, column)
+        if kind > 0.95 or len(at) == 0:
+            out.append(np.zeros_like(mask) if kind > 0.975 else np.ones_like(mask))
+            continue
+        middle, extent = at.mean(0)[::-1], at.std(0)[::-1] * 4 + 2  # (x, y)
+        zoom = np.exp(rng.normal(0, 0.2, 2))
+        goal = rng.uniform(0, (w, h)) if kind > 0.85 else middle + rng.normal(0, 0.1, 2) * extent
+        matrix = np.column_stack([np.diag(zoom), goal - zoom * middle])
+        out.append(cv2.warpAffine(mask, matrix, (w, h), flags=cv2.INTER_NEAREST))
+    return torch.from_numpy(np.stack(out)).bool().to(previous.device)
+
+
+def crowded(sources: Sequence[Source], times: int = 6) -> list[Source]:
+    """Where clips mostly show one object, half of the batches come from composites: there the mask must tell which."""
+    out = []
+    for source in sources:
+        alone = [clip for clip in source.clips if len(clip.ids) == 1]
+        if len(alone) * 2 > len(source.clips) and len(alone) > 1:
+            both = suite(alone, times * len(alone))
+            out += [Source(source.name, source.clips, source.share / 2),
+                    Source(source.name + "+", both, source.share / 2)]
+        else:
+            out.append(source)
+    return out
+
+
+def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 6000, batch: int = 4,
+           size: tuple[int, int] = (224, 384), device: str = "cpu") -> Recipe:
+    """Offline training (section 3.4): what `vos-teach train osmn` runs. size: the crops' height and width."""
+    net, sources = new_network(SCALES[scale].backbone, pretrained=True).to(device), crowded(sources)
+
+    def loss(step: int, rng: np.random.Generator) -> Tensor:
+        drawn = pairs(sources, rng, batch, size)
+        place = mask_gaussian(disturb(drawn.previous, rng)).to(device)
+        gamma = net.look(drawn.reference.to(device), drawn.given.bool().to(device))
+        logit = net(drawn.image.to(device), gamma, place)
+        return F.binary_cross_entropy_with_logits(logit, drawn.target.float().to(device))
+
+    return Recipe(net, loss, groups(net, 3e-4, 1e-3, ("trunk", "eye")), steps, {"batch": batch, "size": size})
