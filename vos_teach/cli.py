@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from vos_teach.errors import VosError
+from vos_teach.grading.commands import app as labs_app
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -273,35 +274,7 @@ def davis(
     typer.echo(f"DAVIS-{year}, {sequences}: ready in '{root}'")
 
 
-labs_app = typer.Typer(no_args_is_help=True, help="Build the labs from assignments/labs/ (for instructors).")
 app.add_typer(labs_app, name="labs")
-
-
-@labs_app.command("build")
-def labs_build(
-    check: Annotated[bool, typer.Option("--check", help="write nothing; say what is not as a fresh build")] = False,
-) -> None:
-    """Write notebooks/ (for students), assignments/source/ (nbgrader's), and the quiz's two files."""
-    from vos_teach.grading import build as labs
-
-    root = labs.find_root()
-    files = _grading(labs.build, root)
-    stale = [p for p, data in files.items() if not p.is_file() or p.read_bytes() != data]
-    if check and stale:
-        raise VosError(f"{', '.join(str(p.relative_to(root)) for p in stale)}: run vos-teach labs build")
-    changed = [] if check else labs.write(files)
-    for path in files:
-        print(f"{'written  ' if path in changed else 'unchanged'} {path.relative_to(root)}")
-
-
-def _grading(function: Any, *arguments: Any) -> Any:
-    """Call what needs nbgrader and jupytext; VosError where they are not installed."""
-    try:
-        return function(*arguments)
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("vos_teach"):
-            raise
-        raise VosError(f"{error.name} is missing: pip install 'vos_teach[grading]'") from None
 
 
 def main() -> None:

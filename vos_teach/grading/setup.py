@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
+import textwrap
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from vos_teach.errors import VosError
 
 ALWAYS = ("NotAttempted", "check", "hint", "setup")
-ON_USE = ("card", "own", "predict", "show", "slider")  # imported where the notebook uses them
 
 INSTALL = '''\
 # Set-up. It installs vos_teach only where it is missing (as in Colab): from the wheel that the variable
@@ -61,11 +63,28 @@ def badge(address: str, stem: str) -> str:
             f"(https://colab.research.google.com/github/{where}/blob/main/notebooks/{stem}.ipynb)")
 
 
+def offered() -> set[str]:
+    """The names that vos_teach.lab is made to give to notebooks: its `import NAME as NAME`."""
+    tree = ast.parse((Path(__file__).parents[1] / "lab" / "__init__.py").read_text(encoding="utf-8"))
+    return {alias.asname for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names
+            if alias.asname == alias.name}
+
+
+def _read_names(code: Sequence[str]) -> set[str]:
+    """The names that code reads. Code that Python does not understand reads none: it is refused elsewhere."""
+    found = set()
+    for text in code:
+        with suppress(SyntaxError):
+            found |= {n.id for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    return found
+
+
 def setup_cell(lab: str, body: str, code: Sequence[str], address: str = "") -> str:
     """The set-up cell: installation, imports of what the code of the lab uses, then the author's lines or the usual."""
-    used = [name for name in ON_USE if any(re.search(rf"(?<![\w.\"'])(?<!def ){name}[.(]", text) for text in code)]
+    names = sorted({*ALWAYS, *(offered() & _read_names([body, *code]))}, key=lambda n: (n.islower(), n))
+    lines = textwrap.wrap(", ".join(names), 110)
     head = INSTALL.format(
-        names=", ".join(sorted((*ALWAYS, *used), key=lambda n: (n.islower(), n))),
+        names=lines[0] if len(lines) == 1 else "(\n    " + "\n    ".join(lines) + ",\n)",
         package=f"vos_teach @ git+{address}" if address else "vos_teach",
         otherwise="from the project's repository" if address else "by its name",
     )
