@@ -1,21 +1,441 @@
-"""Makes the figures of README and lectures, from toy clips alone: `python lectures/figures/make.py`."""
+"""Makes the figures of README and lectures: `python lectures/figures/make.py [NAME ...]`; no name makes them all.
 
+Pictures show toy clips only: DAVIS's frames must not be committed. Curves may come from real sequences; each figure
+says from which. The numbers that a figure shows are measured when it is made, with seed 0.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from vos_teach import engine, registry, viz
-from vos_teach.data import toy
+import cv2
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+
+from vos_teach import bench, claims, engine, registry, viz
+from vos_teach.data import composite, toy
+from vos_teach.metrics import boundary_f, decay, jaccard, recall
+from vos_teach.metrics.measures import boundary, disk, radius
+from vos_teach.ops.adapt import online_targets
+from vos_teach.ops.modulate import mask_gaussian
 
 HERE = Path(__file__).parent
+PUBLISHED = HERE.parents[1] / "vos_teach" / "assets" / "davis2016_published.json"
+BLUE, RED, GREEN, PINK, GOLD, SKY, _ = viz.LINES
+MAKERS: dict[str, Callable[[], Figure | np.ndarray]] = {}
 
 
-def osvos_at_work() -> None:
+def figure(maker: Callable[[], Figure | np.ndarray]) -> Callable[[], Figure | np.ndarray]:
+    """Register a function whose name is the figure's."""
+    MAKERS[maker.__name__] = maker
+    return maker
+
+
+def blank(width: float, height: float) -> Figure:
+    """An empty figure: width, height in inches."""
+    made = Figure(figsize=(width, height), dpi=130, layout="constrained")
+    FigureCanvasAgg(made)
+    return made
+
+
+def show(axes, image: np.ndarray, title: str = "", **options) -> None:
+    """An image without ticks, its pixels visible as squares."""
+    axes.imshow(image, interpolation="nearest", **options)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    if title:
+        axes.set_title(title, fontsize=12, color=viz.INK)
+
+
+def toy_clip(name: str):
+    """One clip of the fixed toy benchmark."""
+    return {clip.name: clip for clip in toy.suite()}[name]
+
+
+# ---- README
+
+@figure
+def osvos() -> np.ndarray:
     """README's picture: truth, the first mask kept, and OSVOS, over one toy clip."""
-    clip = {clip.name: clip for clip in toy.suite()}["look-alike"]
+    clip = toy_clip("look-alike")
     results = {"truth": clip.masks}
     for name, options in {"copy-first": {}, "osvos": {"steps": 100}}.items():
         results[name] = engine.run(registry.make(name, scale="toy", **options), clip).masks
-    viz.save(HERE / "osvos.png", viz.contact_sheet(clip, results, n_frames=5, width=240))
+    return viz.contact_sheet(clip, results, n_frames=5, width=240)
+
+
+# ---- stage 0
+
+@figure
+def task() -> np.ndarray:
+    """What is given and what is wanted, one-shot and zero-shot, on one toy clip."""
+    clip = toy_clip("unseen")
+    one, moments = clip.ids[0], (0, 6, 12, 18)
+    rows = []
+    for kind in ("one-shot", "zero-shot"):
+        given = np.where(clip.masks[0] == one, one, 0).astype(np.uint8) if kind == "one-shot" else None
+        cells = [tile(tinted(clip.frames[0], given),
+                      f"{kind}: given {'frame and mask' if given is not None else 'frames alone'}")]
+        for t in moments[1:]:
+            mask = clip.masks[t] if given is None else np.where(clip.masks[t] == one, one, 0).astype(np.uint8)
+            cells.append(tile(tinted(clip.frames[t], mask), f"wanted in frame {t}"))
+        rows.append(np.concatenate([np.pad(c, ((0, 6), (0, 6), (0, 0)), constant_values=255) for c in cells], 1))
+    return np.concatenate(rows)[:-6, :-6]
+
+
+def tinted(frame: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """The house's overlay, but object 1 yellow and object 2 blue: told apart by colour-blind readers too."""
+    return viz.overlay(frame, None if mask is None else np.array([0, 3, 4, *range(3, 256)], np.uint8)[mask], 0.6)
+
+
+def tile(image: np.ndarray, text: str, width: int = 330) -> np.ndarray:
+    """A labelled picture of the given width."""
+    height = round(width * image.shape[0] / image.shape[1])
+    return viz.label(cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC), text)
+
+
+@figure
+def boundary_band() -> Figure:
+    """A boundary map, the band of its tolerance, and which pixels of a shifted mask's boundary fall inside."""
+    clip = toy_clip("easy")
+    truth = (clip.masks[0] == clip.ids[0]).astype(np.uint8)
+    pred = cv2.dilate(cv2.warpAffine(truth, np.float32([[1, 0, 2], [0, 1, 1]]), truth.shape[::-1]),
+                      np.ones((2, 2), np.uint8))
+    r = radius(truth.shape)
+    ys, xs = np.nonzero(truth | pred)
+    box = np.s_[max(ys.min() - 6, 0) : ys.max() + 7, max(xs.min() - 6, 0) : xs.max() + 7]
+    edge, other = boundary(truth), boundary(pred)
+    band = cv2.dilate(edge, disk(r))
+    made = blank(11, 3.9)
+    axes = made.subplots(1, 3)
+    show(axes[0], (truth + 2 * edge)[box], "the true mask and its boundary map",
+         cmap=ListedColormap(["white", "#cfe3f2", BLUE, BLUE]), vmin=0, vmax=3)
+    show(axes[1], (band + edge)[box], f"dilated by a disk of radius {r}: the band",
+         cmap=ListedColormap(["white", "#bcd8ec", BLUE]), vmin=0, vmax=2)
+    kind = band + np.where(other > 0, np.where(band > 0, 1, 3), 0).astype(np.uint8)
+    precision = float((other & band).sum() / other.sum())
+    show(axes[2], kind[box], f"a prediction's boundary: precision {precision:.2f}",
+         cmap=ListedColormap(["white", "#dceaf5", BLUE, RED]), vmin=0, vmax=3)
+    for a in axes:
+        a.set_frame_on(True)
+    made.text(0.01, -0.02, "blue: within the band; orange: outside it", fontsize=11, color=viz.INK, va="top")
+    return made
+
+
+@figure
+def j_and_f() -> Figure:
+    """Two predictions on which J and F disagree, and both measures against a shift, at DAVIS's 480x854."""
+    h, w = 480, 854
+    thin = np.zeros((h, w), np.uint8)
+    for k in range(6):
+        cv2.ellipse(thin, (427, 240), (190, 170), 0, k * 60, k * 60 + 360, 1, 9)
+        end = (int(427 + 190 * np.cos(k * np.pi / 3)), int(240 + 170 * np.sin(k * np.pi / 3)))
+        cv2.line(thin, (427, 240), end, 1, 7)
+    wide = np.zeros((h, w), np.uint8)
+    cv2.circle(wide, (427, 240), 175, 1, -1)
+    angle = np.linspace(0, 2 * np.pi, 800, endpoint=False)
+    rim = 175 + 15 * np.sign(np.sin(36 * angle))
+    ragged = np.zeros((h, w), np.uint8)
+    cv2.fillPoly(ragged, [np.stack([427 + rim * np.cos(angle), 240 + rim * np.sin(angle)], 1).astype(np.int32)], 1)
+    made = blank(12, 3.8)
+    axes = made.subplots(1, 3, width_ratios=(1, 1, 1.15))
+    colours = ListedColormap(["white", RED, SKY, "#444444"])  # nothing, only predicted, only true, both
+    moved = shift(thin, 7)
+    for a, pred, truth, what in ((axes[0], moved, thin, "thin, 7 px beside"),
+                                 (axes[1], ragged, wide, "wide, with a ragged rim")):
+        j, f = jaccard(pred, truth)[0], boundary_f(pred, truth)[0]
+        show(a, (pred + 2 * truth)[40:440, 200:654], f"{what}\nJ {j:.2f}    F {f:.2f}", cmap=colours, vmin=0, vmax=3)
+    steps = np.arange(0, 21)
+    for truth, name, dash in ((thin, "thin", (0, (5, 1.5))), (wide, "wide", "-")):
+        pairs = [(shift(truth, n), truth) for n in steps]
+        axes[2].plot(steps, [jaccard(*p)[0] for p in pairs], color=BLUE, linestyle=dash, lw=2.2, label=f"J, {name}")
+        axes[2].plot(steps, [boundary_f(*p)[0] for p in pairs], color=RED, linestyle=dash, lw=2.2, label=f"F, {name}")
+    axes[2].axvline(radius((h, w)), color=viz.INK, lw=1, ls=":")
+    axes[2].text(radius((h, w)) + 0.4, 0.04, "tolerance: 8 px", fontsize=11, color=viz.INK)
+    axes[2].set_xticks(range(0, 21, 4))
+    axes[2].set_xlabel("the mask is shifted by ... pixels", fontsize=12)
+    axes[2].set_ylim(0, 1.03)
+    axes[2].legend(frameon=False, fontsize=11, loc="center left", bbox_to_anchor=(1, 0.5))
+    axes[2].spines[["top", "right"]].set_visible(False)
+    return made
+
+
+def shift(mask: np.ndarray, n: int) -> np.ndarray:
+    """The mask n pixels to the right."""
+    return np.pad(mask, ((0, 0), (n, 0)))[:, : mask.shape[1]]
+
+
+@figure
+def statistics() -> Figure:
+    """Mean, recall and decay read off two curves of J: copy-first and copy-flow on one toy clip."""
+    clip = toy_clip("deformation")
+    made = blank(11, 4)
+    axes = made.subplots(1, 2, sharey=True)
+    for a, system, colour in zip(axes, ("copy-first", "copy-flow"), (RED, BLUE), strict=True):
+        score = bench.score(clip, engine.run(registry.make(system, scale="toy"), clip).masks)[str(clip.ids[0])]
+        frames, j = np.array(score["frames"]), np.array(score["curve"])
+        a.plot(frames, j, color=colour, lw=2.4, marker="o", ms=4)
+        a.axhline(0.5, color=viz.INK, lw=1, ls="--")
+        a.text(frames[-1], 0.515, "0.5", ha="right", color=viz.INK, fontsize=11)
+        edges = (np.round(np.linspace(1, len(j), 5) + 1e-10) - 1).astype(int)
+        for low, high in ((edges[0], edges[1]), (edges[3], edges[4])):
+            level = j[low : high + 1].mean()
+            a.axvspan(frames[low] - 0.4, frames[high] + 0.4, color=SKY, alpha=0.25, lw=0)
+            a.plot([frames[low], frames[high]], [level, level], color=viz.INK, lw=3)
+        a.set_title(f"{system}: mean {j.mean():.2f}, recall {recall(j):.2f}, decay {decay(j):.2f}", fontsize=12.5,
+                    color=viz.INK)
+        a.set_xlabel("frame (the first and the last are left out)", fontsize=12)
+        a.set_ylim(0, 1)
+        a.set_xticks(range(1, len(clip), 3))
+        a.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel("J", fontsize=13)
+    return made
+
+
+@figure
+def asked() -> np.ndarray:
+    """Does the mask matter? A composite of two toy clips: either object asked for, and nobody listening."""
+    single = [c for c in toy.suite() if len(c.ids) == 1]
+    clip = composite.suite(single, 4)[3]
+    rows = {}
+    for k in clip.ids:
+        only = replace(clip, ids=(k,), starts={k: 0}, masks=bench._only(clip, k))
+        for system, options in (("osvos", {"steps": 60}), ("mask-blind", {})):
+            if system == "mask-blind" and k != clip.ids[0]:
+                continue  # it gives the same answer whoever is asked for
+            masks = engine.run(registry.make(system, scale="toy", **options), only).masks
+            found = bench.compare(clip, masks, [(i, k) for i in clip.ids], range(1, len(clip) - 1), with_f=False)
+            j = [float(np.mean(found[i, k][1])) for i in clip.ids]
+            said = f"J {j[0]:.2f} on object 1, {j[1]:.2f} on 2"
+            name = f"osvos, asked for object {k}" if system == "osvos" else "mask-blind"
+            rows[name] = (masks, said)
+    order = ["osvos, asked for object 1", "osvos, asked for object 2", "mask-blind"]
+    lines = [strip(clip, clip.masks, "truth: two objects", "")]
+    lines += [strip(clip, rows[name][0], name, rows[name][1]) for name in order]
+    return np.concatenate(lines)[:-6, :-6]
+
+
+def strip(clip, masks, name: str, said: str) -> np.ndarray:
+    """Four frames in a row, labelled."""
+    cells = []
+    for i, t in enumerate((0, 6, 12, 18)):
+        text = name if i == 0 else said if i == 1 and said else f"frame {t}"
+        cells.append(np.pad(tile(tinted(clip.frames[t], masks[t]), text), ((0, 6), (0, 6), (0, 0)),
+                            constant_values=255))
+    return np.concatenate(cells, 1)
+
+
+# ---- stage 1: diagrams
+
+def box(axes, x: float, y: float, w: float, h: float, text: str, colour: str, size: float = 12) -> None:
+    """A rounded box with text, its centre at (x, y)."""
+    axes.add_patch(FancyBboxPatch((x - w / 2, y - h / 2), w, h, boxstyle="round,pad=0.02,rounding_size=0.06",
+                                  facecolor=colour + "26", edgecolor=colour, lw=2))
+    axes.text(x, y, text, ha="center", va="center", fontsize=size, color="#222222", linespacing=1.35)
+
+
+def arrow(axes, a: tuple[float, float], b: tuple[float, float], colour: str = viz.INK, **more) -> None:
+    """An arrow from a to b."""
+    axes.add_patch(FancyArrowPatch(a, b, arrowstyle="-|>", mutation_scale=18, lw=2, color=colour, shrinkA=0,
+                                   shrinkB=0, **more))
+
+
+def canvas(width: float, height: float):
+    """A figure whose axes are its inches."""
+    made = blank(width, height)
+    axes = made.add_subplot()
+    axes.set_xlim(0, width)
+    axes.set_ylim(0, height)
+    axes.set_axis_off()
+    return made, axes
+
+
+@figure
+def three_trainings() -> Figure:
+    """OSVOS: base, parent and test network; what each is trained on and what it then knows."""
+    made, axes = canvas(12, 4.3)
+    steps = (
+        (BLUE, "base network", "ImageNet:\n1.3 million labelled photos", "what edges, textures\nand things look like"),
+        (GREEN, "parent network", "DAVIS's training videos:\nall masks, offline, once", "what an object that\nstands out looks like"),
+        (RED, "test network", "frame 0 of THIS video,\nONE mask, online", "what THIS object\nlooks like"),
+    )
+    for i, (colour, name, data, knows) in enumerate(steps):
+        x = 2 + 4 * i
+        axes.text(x, 4.0, data, ha="center", va="center", fontsize=12, color="#222222")
+        arrow(axes, (x, 3.6), (x, 2.95), colour)
+        box(axes, x, 2.5, 2.6, 0.8, name, colour, 15)
+        axes.text(x, 1.55, knows, ha="center", va="center", fontsize=12.5, color=viz.INK, style="italic")
+        if i < 2:
+            arrow(axes, (x + 1.36, 2.5), (x + 2.64, 2.5))
+            axes.text(x + 2, 2.68, "weights", ha="center", fontsize=11, color=viz.INK)
+    axes.plot([8.15, 8.15], [0.75, 4.25], color=viz.INK, lw=1, ls=":")
+    axes.text(8.0, 0.9, "offline, once for ever", ha="right", fontsize=12, color=viz.INK)
+    axes.text(8.3, 0.9, "online, once per object and video", ha="left", fontsize=12, color=RED)
+    axes.text(10, 0.3, "then every frame by itself: nothing is carried from frame to frame", ha="center", fontsize=11,
+              color=viz.INK)
+    return made
+
+
+@figure
+def osmn_network() -> Figure:
+    """OSMN: two modulators steer one segmentation network."""
+    made, axes = canvas(12, 4.6)
+    box(axes, 1.5, 2.3, 1.9, 0.8, "frame t", "#555555", 14)
+    for i, x in enumerate((4.4, 6.6, 8.8)):
+        box(axes, x, 2.3, 1.5, 0.8, f"stage {i + 2}\n$\\gamma\\,\\mathrm{{relu}}(\\cdot)+\\beta$", BLUE, 12)
+    box(axes, 11, 2.3, 1.3, 0.8, "mask t", "#555555", 14)
+    for a, b in ((2.5, 3.6), (5.2, 5.8), (7.4, 8.0), (9.6, 10.3)):
+        arrow(axes, (a, 2.3), (b, 2.3))
+    box(axes, 2.4, 4.1, 3.6, 0.75, "frame 0, cropped to the mask", RED, 13)
+    box(axes, 6.6, 4.1, 3.2, 0.75, "visual modulator", RED, 14)
+    arrow(axes, (4.25, 4.1), (4.95, 4.1), RED)
+    axes.text(8.4, 4.25, r"$\gamma$: one number a channel,", fontsize=12.5, color=RED, va="center")
+    axes.text(8.4, 3.9, "ONCE a video: which object", fontsize=12.5, color=RED, va="center")
+    box(axes, 2.4, 0.5, 3.6, 0.75, "Gaussian around mask t-1", GREEN, 13)
+    box(axes, 6.6, 0.5, 3.2, 0.75, "spatial modulator", GREEN, 14)
+    arrow(axes, (4.25, 0.5), (4.95, 0.5), GREEN)
+    axes.text(8.4, 0.65, r"$\beta$: one number a pixel,", fontsize=12.5, color=GREEN, va="center")
+    axes.text(8.4, 0.3, "every frame: where to look", fontsize=12.5, color=GREEN, va="center")
+    for x in (4.4, 6.6, 8.8):
+        start = min(max(x, 5.3), 7.9)
+        arrow(axes, (start, 3.7), (x, 2.75), RED)
+        arrow(axes, (start, 0.9), (x, 1.85), GREEN)
+    return made
+
+
+# ---- stage 1: measured and published curves
+
+@figure
+def finetuning() -> Figure:
+    """J against fine-tuning: from finetuning.json beside this file (`vos-teach claim finetuning --out`), else toy."""
+    kept = HERE / "finetuning.json"
+    if kept.is_file():
+        result = json.loads(kept.read_text(encoding="utf-8"))
+    else:
+        names = ("easy", "occlusion", "look-alike", "appearance")
+        out = HERE.parents[1] / "runs" / "lectures-finetuning"
+        result = claims.finetuning([toy_clip(n) for n in names], out, steps=(0, 10, 20, 40, 80, 160), seconds=(2, 10))
+    return claims.draw(result)
+
+
+@figure
+def temporal() -> Figure:
+    """Published T and J per frame of OSVOS and MaskTrack on one sequence of DAVIS-2016."""
+    table = json.loads(PUBLISHED.read_text(encoding="utf-8"))["systems"]
+    name = "dog"
+    made = blank(11, 4.6)
+    axes = made.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    for i, (system, said) in enumerate((("osvos", "OSVOS"), ("masktrack", "MaskTrack"))):
+        scores = table[system]
+        t = np.array(scores["T"]["curves"][name], float)  # null, where a mask was empty, becomes NaN: a gap
+        style = {"color": (RED, BLUE)[i], "linestyle": viz.DASHES[1 - i], "lw": 2}
+        axes[0].plot(np.arange(len(t)), t, label=f"{said}, mean T {np.nanmean(t):.2f}", **style)
+        j = np.array(scores["J"]["curves"][name], float)
+        axes[1].plot(np.arange(1, len(j) + 1), j, label=f"{said}, mean J {j.mean():.2f}", **style)
+    axes[0].set_ylabel("T (lower: steadier)", fontsize=12)
+    axes[1].set_ylabel("J", fontsize=12)
+    axes[1].set_ylim(0, 1)
+    axes[1].set_xlabel(f"frame of {name} (DAVIS-2016; published results of both systems)", fontsize=12)
+    for a in axes:
+        a.legend(frameon=False, fontsize=11, loc="center left", bbox_to_anchor=(1, 0.5))
+        a.spines[["top", "right"]].set_visible(False)
+    return made
+
+
+LECTURE = {  # the RVOS paper's table on YouTube-VOS: J seen, J unseen, F seen, F unseen, seconds a frame
+    "OSVOS": (59.8, 54.2, 60.5, 60.7, 10), "MaskTrack": (59.9, 45.0, 59.5, 47.9, 12),
+    "OnAVOS": (60.1, 46.6, 62.7, 51.4, 13), "S2S w/o OL": (66.7, 48.2, 65.5, 50.3, 0.16),
+    "OSMN": (60.0, 40.6, 60.1, 44.0, 0.14), "RVOS-Mask-ST+": (63.6, 45.5, 67.2, 51.0, 0.044),
+}
+
+
+@figure
+def quality_time() -> Figure:
+    """The lecture's plot: mean of the four YouTube-VOS measures against seconds a frame, as published."""
+    made, axes = viz.axes_of(10, 4.4, "seconds a frame (log scale; further left is faster)",
+                             "mean of J and F, seen and unseen (%)")
+    offsets = {"OSVOS": (9, 2), "MaskTrack": (9, -9), "OnAVOS": (9, 3)}
+    for name, (*quality, seconds) in LECTURE.items():
+        online = seconds > 1
+        axes.plot(seconds, np.mean(quality), "s" if online else "o", ms=12, color=RED if online else BLUE)
+        axes.annotate(name, (seconds, np.mean(quality)), xytext=offsets.get(name, (9, 0)), va="center",
+                      textcoords="offset points", fontsize=12, color="#222222")
+    axes.set_xscale("log")
+    axes.set_xlim(0.02, 60)
+    axes.set_ylim(48, 62)
+    axes.plot([], [], "s", color=RED, ms=10, label="online learning")
+    axes.plot([], [], "o", color=BLUE, ms=10, label="none")
+    axes.legend(frameon=False, fontsize=12, loc="lower left")
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
+    return made
+
+
+# ---- stage 1: operators at work
+
+@figure
+def onavos_targets() -> Figure:
+    """OnAVOS's selection on one toy frame: the probability, the last mask eroded, and the resulting target."""
+    clip, t = toy_clip("look-alike"), 6
+    truth = clip.masks[t] == clip.ids[0]
+    system = registry.make("osvos", scale="toy", steps=60)
+    prob = probability(system, clip, t)
+    last = torch.from_numpy((clip.masks[t - 1] == clip.ids[0]).copy())
+    target = online_targets(prob, last).numpy()
+    made = blank(12, 3.0)
+    axes = made.subplots(1, 4)
+    show(axes[0], clip.frames[t], f"frame {t}: which one was asked for?")
+    axes[0].contour(truth, [0.5], colors=[GOLD], linewidths=2)
+    show(axes[1], prob.numpy(), "probability", cmap="cividis", vmin=0, vmax=1)
+    naive = np.where(prob.numpy() > 0.97, 1, 0)
+    show(axes[2], naive, "p > 0.97 alone", cmap=ListedColormap(["white", BLUE]), vmin=0, vmax=1)
+    show(axes[3], np.select([target == 1, target == 0], [2, 0], 1), "positive, negative, void",
+         cmap=ListedColormap([RED, "#e3e3e3", BLUE]), vmin=0, vmax=2)
+    return made
+
+
+def probability(system, clip, t: int) -> torch.Tensor:
+    """What a one-object system says of frame t, when it has seen frame 0 and the frames between: H,W."""
+    system.seed = 0
+    system.start(clip.frame(0), clip.objects(0, clip.ids[:1]))
+    for now in range(1, t + 1):
+        prob = system.step(clip.frame(now))[1]
+    return prob
+
+
+@figure
+def osmn_gaussian() -> Figure:
+    """A mask with a stray blob: median and MAD, as OSMN takes them, against mean and standard deviation."""
+    clip = toy_clip("easy")
+    mask = clip.masks[8] == clip.ids[0]
+    stray = mask.copy()
+    stray[6:14, 4:14] = True
+    made = blank(12, 2.9)
+    axes = made.subplots(1, 3)
+    ys, xs = np.nonzero(stray)
+    yy, xx = np.mgrid[: stray.shape[0], : stray.shape[1]]
+    moments = np.exp(-0.5 * (((yy - ys.mean()) / ys.std()) ** 2 + ((xx - xs.mean()) / xs.std()) ** 2))
+    show(axes[0], clip.frames[8], "the last mask, with a stray blob")
+    axes[0].contour(stray, [0.5], colors=[GOLD], linewidths=2)
+    for a, bump, what in ((axes[1], mask_gaussian(torch.from_numpy(stray)).numpy(), "median and 1.4826 MAD (OSMN)"),
+                          (axes[2], moments, "mean and standard deviation")):
+        show(a, bump, what, cmap="cividis", vmin=0, vmax=1)
+        a.contour(mask, [0.5], colors=["white"], linewidths=1.5)
+    return made
+
+
+def main(names: list[str]) -> None:
+    """Make the named figures, or all."""
+    for name in names or MAKERS:
+        print(viz.save(HERE / f"{name}.png", MAKERS[name]()), flush=True)
 
 
 if __name__ == "__main__":
-    osvos_at_work()
+    main(sys.argv[1:])
