@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from pathlib import Path
 
@@ -36,13 +37,8 @@ def excerpt(scores: dict) -> bytes:
             means = {s: round(of[s]["mean"], 5) for s in sorted(of)}
             out["systems"][ours][measure] = {"means": means, "curves": curves}
     text = json.dumps(out, indent=1)
-    lines, depth = [], 0
-    for line in text.splitlines():  # a curve on one line
-        depth += line.rstrip().endswith("[")
-        (lines.append(line) if not depth or line.rstrip().endswith("[") else
-         lines.__setitem__(-1, lines[-1] + " " * (not lines[-1].endswith("[") and line.strip()[0] != "]") + line.strip()))
-        depth -= line.strip() in ("]", "],")
-    return ("\n".join(lines) + "\n").encode()
+    text = re.sub(r"\[[^\]]*\]", lambda curve: re.sub(r"\s+", "", curve[0]), text)  # a curve on one line
+    return (text + "\n").encode()
 
 
 if __name__ == "__main__":

@@ -14,15 +14,16 @@ from vos_teach.lab.cases import plain
 from vos_teach.lab.folder import load_json, save_json
 
 if TYPE_CHECKING:
+    from vos_teach.clip import Clip
     from vos_teach.lab.session import Lab
 
 COLUMNS = ("J", "F", "T", "seconds_per_frame")
 TITLES = {"J": "J", "F": "F", "T": "T", "seconds_per_frame": "s/frame"}
 
 
-def add(lab: Lab, system: str, clip: str | None = None, J: Any = None, F: Any = None, T: Any = None,
+def add(lab: Lab, system: str, clip: str | Clip | None = None, J: Any = None, F: Any = None, T: Any = None,
         seconds_per_frame: float | None = None) -> None:
-    """Write a line: one system on one clip (None: over the lab's clips). The newest run of a system on a clip replaces the old.
+    """Write a line: one system on one clip (a name or a Clip; None: over the lab's clips). A newer run replaces it.
 
     J, F, T: a number, or one per frame (their mean is kept, NaN left out). T: lower is steadier.
     """
@@ -75,10 +76,9 @@ class Card:
 
     def cells(self) -> list[list[str]]:
         """The table's text: a heading, then a line per row."""
-        head = ["lab", "system", "clip", "scale", *TITLES.values()]
-        body = [[str(r.get(k) or "") for k in ("lab", "system", "clip", "scale")] + [_text(k, r.get(k)) for k in COLUMNS]
-                for r in self.rows]
-        return [head, *body]
+        words = ("lab", "system", "clip", "scale")
+        body = [[str(r.get(k) or "") for k in words] + [_text(k, r.get(k)) for k in COLUMNS] for r in self.rows]
+        return [[*words, *TITLES.values()], *body]
 
     @property
     def table(self) -> str:

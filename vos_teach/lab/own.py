@@ -20,12 +20,14 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from vos_teach import viz
 from vos_teach.clip import VOID, Clip, VosError, resize_frame
 from vos_teach.data import folder, toy
 from vos_teach.data.png import read_frame, write_mask
 from vos_teach.data.sequence import picture_files, same_size
 from vos_teach.lab import show
 from vos_teach.lab.cases import plain
+from vos_teach.lab.widgets import view
 
 if TYPE_CHECKING:
     from vos_teach.lab.session import Lab
@@ -152,9 +154,9 @@ class Painting:
         if self.widget is None:
             return {"text/plain": "The painter needs the package anywidget (it comes with vos_teach[lab]); without "
                                   "it, give masks by own.set_mask(frame, mask)"}, {}
-        sheet = show.frames(self.source.cut(0), {"": [self._masks.get(t) for t in range(len(self.source))]})
-        data, about = show.bundle(sheet)
-        data.update(self.widget._repr_mimebundle_())
+        painted = [viz.overlay(self.source.frames[t], self._masks[t]) for t in self.frames]
+        data, about = show.bundle(show.images(painted, [f"frame {t}" for t in self.frames]))
+        data.update(view(self.widget))
         return data, about
 
 

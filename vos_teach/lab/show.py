@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from vos_teach import viz
-from vos_teach.clip import VOID, Clip
+from vos_teach.clip import VOID, Clip, resize_mask
 from vos_teach.data.video import write_mp4
 from vos_teach.errors import VosError
 from vos_teach.lab.cases import plain
@@ -49,7 +49,7 @@ def frames(clip: Clip, masks: Masks | Mapping[str, Masks] | None = None, every: 
         for name, row in rows.items():
             cells = []
             for t in moments[start : start + columns]:
-                picture = _fit(viz.overlay(clip.frames[t], _ids(row[t])), width)
+                picture = _over(clip.frames[t], row[t], width)
                 first = name and t == moments[start]
                 cells.append(viz.label(picture, f"{name}, frame {t}" if first else f"frame {t}"))
             cells += [np.full_like(cells[0], 255)] * (min(columns, len(moments)) - len(cells))
@@ -118,7 +118,7 @@ def difference(pred: Any, truth: Any, frame: np.ndarray | None = None, title: st
 
 
 def mask_boundary(mask: Any, radius: int | None = None, other: Any = None, title: str = "",
-                  height: int = 260) -> Figure:
+                  height: int = 300) -> Figure:
     """A mask's boundary and the band of `radius` pixels in which another boundary still counts as met.
 
     radius: default is DAVIS's, 0.8 % of the diagonal, rounded up. other: a second mask; its boundary is drawn too, in
@@ -134,7 +134,7 @@ def mask_boundary(mask: Any, radius: int | None = None, other: Any = None, title
     if other is not None:
         theirs = measures.boundary((_ids(other) > 0).astype(np.uint8)) > 0
         parts["other, met"] = (HITS, theirs & band)
-        parts["other, not met"] = ("#D55E00", theirs & ~band)
+        parts["not met"] = ("#D55E00", theirs & ~band)
     for colour, where in parts.values():
         out[where] = _bytes(colour)
     said = ", ".join(f"{name}: {int(where.sum())} pixels" for name, (_, where) in parts.items())
@@ -166,7 +166,7 @@ def animation(clip: Clip, masks: Masks | Mapping[str, Masks] | None = None, fps:
     rows = {"": clip.masks if masks is None else masks} if not isinstance(masks, Mapping) else dict(masks)
 
     def picture(t: int) -> np.ndarray:
-        cells = [_fit(viz.overlay(clip.frames[t], _ids(row[t])), width) for row in rows.values()]
+        cells = [_over(clip.frames[t], row[t], width) for row in rows.values()]
         cells = [viz.label(c, name) if any(rows) else c for c, name in zip(cells, rows, strict=True)]
         return np.concatenate(cells, 1)
 
@@ -218,8 +218,17 @@ def _row(cells: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate([np.pad(c, ((4, 0), (4, 0), (0, 0)), constant_values=255) for c in cells], 1)
 
 
+def _over(frame: np.ndarray, mask: Any, width: int) -> np.ndarray:
+    """A frame at a width with its mask drawn over it; the frame is enlarged smoothly, ids stay ids."""
+    size = (max(1, round(frame.shape[0] * width / frame.shape[1])), width)
+    ids = _ids(mask)
+    big = size[0] > frame.shape[0]
+    frame = cv2.resize(frame, size[::-1], interpolation=cv2.INTER_CUBIC if big else cv2.INTER_AREA)
+    return viz.overlay(frame, None if ids is None else resize_mask(ids, size))
+
+
 def _fit(image: np.ndarray, width: int) -> np.ndarray:
-    """To a width, aspect kept; enlarged by whole pixels' neighbours, so that masks' edges stay what they are."""
+    """To a width, aspect kept; enlarged by repeating pixels, so that one can count them."""
     if image.shape[1] == width:
         return image
     size = (width, max(1, round(image.shape[0] * width / image.shape[1])))

@@ -37,8 +37,6 @@ class Slider:
             return
         self.controls = {name: _control(ipywidgets, name, s, quick) for name, s in self._settings.items()}
         self.image = ipywidgets.Image(value=self._first, format="png", layout={"max_width": "100%"})
-        if alt := getattr(self.figure, "alt", ""):
-            self.image.tooltip = alt
         self.said = ipywidgets.HTML()
         self.box = ipywidgets.VBox([*self.controls.values(), self.image, self.said])
         for control in self.controls.values():
@@ -61,7 +59,7 @@ class Slider:
         alt = getattr(self.figure, "alt", "A figure that answers to sliders")
         data = {"image/png": base64.b64encode(self._first).decode(), "text/plain": alt}
         if self.box is not None:
-            data.update({k: v for k, v in self.box._repr_mimebundle_().items() if k != "text/plain"})
+            data.update(view(self.box))
         return data, {"image/png": {"alt": alt}}
 
 
@@ -72,6 +70,13 @@ def slider(function: Callable[..., Any], **ranges: Any) -> Slider:
     ranges    (low, high), (low, high, step) or (low, high, step, start) of numbers; a list of choices; True or False
     """
     return Slider(function, ranges)
+
+
+def view(widget: Any) -> dict[str, Any]:
+    """What a notebook's output needs to show a widget, without its text."""
+    found = widget._repr_mimebundle_()
+    data = found[0] if isinstance(found, tuple) else found or {}
+    return {kind: content for kind, content in data.items() if kind != "text/plain"}
 
 
 def _setting(name: str, value: Any) -> dict[str, Any]:
