@@ -31,10 +31,10 @@ def make(painting: Painting) -> Any:
     class Painter(anywidget.AnyWidget):
         _esm = (ASSETS / "painter.js").read_text(encoding="utf-8")
         _css = (ASSETS / "painter.css").read_text(encoding="utf-8")
-        numbers = traitlets.List(traitlets.Int()).tag(sync=True)     # of the frames, in the clip
-        images = traitlets.List(traitlets.Bytes()).tag(sync=True)    # JPEG files
-        masks = traitlets.List(traitlets.Bytes()).tag(sync=True)     # H*W ids, row by row
-        size = traitlets.List(traitlets.Int()).tag(sync=True)        # H, W
+        numbers = traitlets.List(traitlets.Int()).tag(sync=True)  # of the frames, in the clip
+        images = traitlets.List(traitlets.Bytes()).tag(sync=True)  # JPEG files
+        masks = traitlets.List().tag(sync=True)  # bytes; memoryviews from the browser: H*W ids, row by row
+        size = traitlets.List(traitlets.Int()).tag(sync=True)  # H, W
         colours = traitlets.List().tag(sync=True)                    # of ids 0, 1, ...: r, g, b
 
     def painted(change: dict[str, Any]) -> None:
