@@ -11,7 +11,15 @@ import numpy as np
 
 from vos_teach.lab.cases import Case, equals
 from vos_teach.lab.exercises.lab0 import (
-    blob, boundary_f, boundary_map, clip_pair, decay, jaccard, moved, pairing, recall,
+    blob,
+    boundary_f,
+    boundary_map,
+    clip_pair,
+    decay,
+    jaccard,
+    moved,
+    pairing,
+    recall,
 )
 
 # ---------------------------------------------------------------------------------------------------------- jaccard

@@ -1027,7 +1027,7 @@ MISTAKES = {
             (background_left_out, "3 pairs, not 2"),
             (counted_from_one, "(object, proposal)"),
             (two_arrays, "pairs"),
-            (good_ones_only, "leave out no pair"),
+            (good_ones_only, "leave none out"),
             (nan_not_expected, "ValueError"),
             (nan_overwritten, "in place"),
             (enough_proposals, "more objects than proposals"),

@@ -39,7 +39,7 @@ def boundary_map(mask: np.ndarray) -> np.ndarray:
     on = np.zeros((h, w), bool)
     for y in range(h):
         for x in range(w):
-            # the last row has nothing to its south, so it looks east only; the last column south only; the corner nowhere
+            # the last row has nothing to its south, so it looks east only; the last column south only
             east = x + 1 < w and inside[y][x] != inside[y][x + 1]
             south = y + 1 < h and inside[y][x] != inside[y + 1][x]
             diagonal = y + 1 < h and x + 1 < w and inside[y][x] != inside[y + 1][x + 1]
@@ -207,6 +207,11 @@ def _spans(first: Callable[[int, int], slice], last: Callable[[int, int], slice]
 
 def _borders(n: int, bins: int) -> np.ndarray:
     return (np.round(np.linspace(1, n, bins + 1)) - 1).astype(int)  # np.round sends halves to the even number
+
+
+def _split(values: Any, bins: int = 4) -> float:
+    parts = np.array_split(values, bins)
+    return float(np.nanmean(parts[0]) - np.nanmean(parts[-1]))
 
 
 def _greedy(scores: np.ndarray) -> list[tuple[int, int]]:
@@ -381,7 +386,7 @@ def pairing(calls: Sequence[Call], results: Sequence[Any]) -> str | None:
         if len({b for _, b in pairs}) < len(pairs) or len({a for a, _ in pairs}) < len(pairs):
             return f"one-to-one: no object and no proposal may be used twice, as in {pairs}"
         if len(pairs) != min(g, p):
-            return f"{g} objects and {p} proposals make {min(g, p)} pairs, not {len(pairs)}: leave out no pair that can be"
+            return f"{g} objects and {p} proposals make {min(g, p)} pairs, not {len(pairs)}: leave none out"
         if pairs != sorted(pairs):
             return f"order the pairs by object: {sorted(pairs)}, not {pairs}"
         got = sum(float(np.nan_to_num(scores[a, b])) for a, b in pairs)
@@ -392,6 +397,7 @@ def pairing(calls: Sequence[Call], results: Sequence[Any]) -> str | None:
 
 _J = "J of a frame is |A and B| / |A or B|"
 _F = "F of a frame is 2PR/(P+R), P and R counted within the tolerance"
+_MAP = "compare with the E, S and SE neighbours"
 _D = "mean of the first span minus mean of the last"
 
 EXERCISES = (
@@ -419,23 +425,25 @@ EXERCISES = (
              "2|A and B| / (|A| + |B|) is Dice; J divides by the union"),
             (_ratio(lambda p, q: (p == q).sum(), lambda p, q: p.size, 1.0),
              "you count background that agrees: J is about the object's pixels only"),
-            (_j_whole_clip, "one value per frame: you pool the pixels of the whole clip, so large frames drown small ones"),
+            (_j_whole_clip,
+             "one value per frame: you pool the pixels of the whole clip, so large frames drown small ones"),
             (_j_mean, "one value per frame is asked for, not their mean"),
             (_ratio(_both, _either, 0.0), "two empty masks agree perfectly: J is 1 there, not 0"),
             (_ratio(_both, _either, math.nan), "0/0: two empty masks agree perfectly, so J is 1 there"),
             (_ratio(lambda p, q: _both(p, q) + 1, lambda p, q: _either(p, q) + 1, 1.0),
              "adding 1 above and below changes every value: treat only the empty union apart"),
-            (_ratio(_both, _either, 1.0, use_void=False), "void pixels must not count at all: take them out of both masks"),
+            (_ratio(_both, _either, 1.0, use_void=False),
+             "void pixels must not count at all: take them out of both masks"),
             (_j_void_in_prediction, "void must be taken out of both masks, not only out of the prediction"),
         ),
     ),
     Exercise(
         "lab0.boundary_map",
         (
-            Case("an object inside the frame", _map_inside, equals(boundary_map, "compare with the E, S and SE neighbours")),
+            Case("an object inside the frame", _map_inside, equals(boundary_map, _MAP)),
             Case("an object that touches the border", _map_border,
                  equals(boundary_map, "the frame's border is not boundary")),
-            Case("scattered pixels", _map_points, equals(boundary_map, "compare with the E, S and SE neighbours")),
+            Case("scattered pixels", _map_points, equals(boundary_map, _MAP)),
         ),
         (
             "A pixel is boundary if its value differs from its neighbour to the east, south or south-east. Slices of "
@@ -448,14 +456,17 @@ EXERCISES = (
         library="vos_teach.metrics.measures:boundary",
         suspects=(
             (_wrapped, "np.roll brings the other side of the frame in: the last row has nothing to its south"),
-            (_inside(_CROSS, "constant"), "the frame's border became boundary, and the background's side is missing: compare "
-             "with E, S, SE inside the frame"),
+            (_inside(_CROSS, "constant"), "the frame's border became boundary, and the background's side "
+             "is missing: compare with E, S, SE inside the frame"),
             (_inside(_AROUND, "constant"), "the frame's border became boundary, and the background's side is missing: "
              "compare with E, S, SE inside the frame"),
-            (_inside(_CROSS, "edge"), "those are the object's outermost pixels: also background differs from its neighbours"),
-            (_inside(_AROUND, "edge"), "those are the object's outermost pixels: also background differs from its neighbours"),
+            (_inside(_CROSS, "edge"),
+             "those are the object's outermost pixels: also background differs from its neighbours"),
+            (_inside(_AROUND, "edge"),
+             "those are the object's outermost pixels: also background differs from its neighbours"),
             (_inside(_HERE, "edge"), "a background pixel whose E, S or SE neighbour is object is boundary too"),
-            (_edges(*_HERE, mode="constant"), "the frame's border is not boundary: compare only with pixels inside the frame"),
+            (_edges(*_HERE, mode="constant"),
+             "the frame's border is not boundary: compare only with pixels inside the frame"),
             (_edges(*_AROUND), "that is twice as thick: look at E, S and SE only, not all around"),
             (_edges(*_CROSS), "look at E, S and SE only: with W and N too the line is twice as thick"),
             (_edges((0, -1), (-1, 0), (-1, -1)), "those are W, N and NW: look to E, S and SE"),
@@ -483,27 +494,36 @@ EXERCISES = (
         ),
         library="vos_teach.metrics:boundary_f",
         suspects=(
-            (_f(reach=lambda size, bound: 0), "you demand exact overlap: a boundary pixel counts if the other is within r"),
-            (_f(distance=lambda y, x: max(abs(y), abs(x))), "the tolerance is a disk, not a square: distance, not rows and columns"),
+            (_f(reach=lambda size, bound: 0),
+             "you demand exact overlap: a boundary pixel counts if the other is within r"),
+            (_f(distance=lambda y, x: max(abs(y), abs(x))),
+             "the tolerance is a disk, not a square: distance, not rows and columns"),
             (_f(reach=lambda size, bound: int(bound * math.hypot(*size))), "the radius is rounded up, not down"),
-            (_f(reach=lambda size, bound: round(bound * math.hypot(*size))), "the radius is rounded up, not to the nearest"),
-            (_f(reach=lambda size, bound: math.ceil(bound * size[0])), "bound is a fraction of the diagonal, not of the height"),
-            (_f(reach=lambda size, bound: math.ceil(bound * size[1])), "bound is a fraction of the diagonal, not of the width"),
-            (_f(reach=lambda size, bound: math.ceil(bound * max(size))), "bound is a fraction of the diagonal, not of a side"),
+            (_f(reach=lambda size, bound: round(bound * math.hypot(*size))),
+             "the radius is rounded up, not to the nearest"),
+            (_f(reach=lambda size, bound: math.ceil(bound * size[0])),
+             "bound is a fraction of the diagonal, not of the height"),
+            (_f(reach=lambda size, bound: math.ceil(bound * size[1])),
+             "bound is a fraction of the diagonal, not of the width"),
+            (_f(reach=lambda size, bound: math.ceil(bound * max(size))),
+             "bound is a fraction of the diagonal, not of a side"),
             (_f(mean=lambda p, r, n, m: (p + r) / 2), "F is the harmonic mean 2PR/(P+R), not (P+R)/2"),
             (_f(mean=lambda p, r, n, m: p), "that is precision alone: a prediction that finds little would look good"),
             (_f(mean=lambda p, r, n, m: r), "that is recall alone: a prediction full of edges would look good"),
-            (_f(mean=lambda p, r, n, m: 2 * p * r / (p + r) if p + r else math.nan), "P + R is 0 where nothing is near: F is 0 there"),
-            (_f(mean=lambda p, r, n, m: 2 * p * n / (n + m)), "recall has its own count: the TRUTH's boundary pixels near the prediction"),
-            (_f(mean=lambda p, r, n, m: 2 * r * m / (n + m)), "precision has its own count: the PREDICTION's boundary pixels near the truth"),
+            (_f(mean=lambda p, r, n, m: 2 * p * r / (p + r) if p + r else math.nan),
+             "P + R is 0 where nothing is near: F is 0 there"),
+            (_f(mean=lambda p, r, n, m: 2 * p * n / (n + m)),
+             "recall has its own count: the TRUTH's boundary pixels near the prediction"),
+            (_f(mean=lambda p, r, n, m: 2 * r * m / (n + m)),
+             "precision has its own count: the PREDICTION's boundary pixels near the truth"),
             (_f(both_empty=0.0), "two empty boundaries agree: F is 1 there, not 0"),
             (_f(both_empty=math.nan), "0/0: two empty boundaries agree, so F is 1 there"),
             (_f(clear="never"), "void must not count: clear it in both masks"),
             (_f(clear="after"), "clear void in the masks BEFORE their boundaries are found, not in the boundaries"),
             (_f(edges=_edges(*_HERE, mode="constant")), "the frame's border counts as boundary in yours: it never is"),
             (_f(edges=_inside(_CROSS, "constant")), "the frame's border counts as boundary in yours: it never is"),
-            *((_f(reach=lambda size, bound, r=r: r), f"your radius is always {r} pixels: it must follow bound and the diagonal")
-              for r in (1, 2, 3, 5, 8)),
+            *((_f(reach=lambda size, bound, r=r: r),
+               f"your radius is always {r} pixels: it must follow bound and the diagonal") for r in (1, 2, 3, 5, 8)),
         ),
     ),
     Exercise(
@@ -521,14 +541,22 @@ EXERCISES = (
         ),
         library="vos_teach.metrics:recall",
         suspects=(
-            (lambda values, threshold=0.5: np.mean(np.asarray(values) >= threshold), "strictly above: a frame at the threshold does not count"),
-            (lambda values, threshold=0.5: np.mean(np.asarray(values) < threshold), "those are the frames below: recall counts those above"),
-            (lambda values, threshold=0.5: np.mean(np.asarray(values) <= threshold), "those are the frames below: recall counts those above"),
-            (lambda values, threshold=0.5: np.sum(np.asarray(values) > threshold), "a share of all frames (0 to 1), not their number"),
-            (lambda values, threshold=0.5: 100 * np.mean(np.asarray(values) > threshold), "a share of all frames (0 to 1), not per cent"),
-            (lambda values, threshold=0.5: np.mean(np.asarray(values)[np.asarray(values) > threshold]), "that is the mean of the good frames: recall is how many they are"),
-            (lambda values, threshold=0.5: np.mean(np.asarray(values) > 0.5), "threshold is an argument: yours is always 0.5"),
-            (lambda values, threshold=0.5: float(np.mean([v > threshold for v in values if not np.isnan(v)])), "a frame that is NaN still is a frame: it counts as not above"),
+            (lambda values, threshold=0.5: np.mean(np.asarray(values) >= threshold),
+             "strictly above: a frame at the threshold does not count"),
+            (lambda values, threshold=0.5: np.mean(np.asarray(values) < threshold),
+             "those are the frames below: recall counts those above"),
+            (lambda values, threshold=0.5: np.mean(np.asarray(values) <= threshold),
+             "those are the frames below: recall counts those above"),
+            (lambda values, threshold=0.5: np.sum(np.asarray(values) > threshold),
+             "a share of all frames (0 to 1), not their number"),
+            (lambda values, threshold=0.5: 100 * np.mean(np.asarray(values) > threshold),
+             "a share of all frames (0 to 1), not per cent"),
+            (lambda values, threshold=0.5: np.mean(np.asarray(values)[np.asarray(values) > threshold]),
+             "that is the mean of the good frames: recall is how many they are"),
+            (lambda values, threshold=0.5: np.mean(np.asarray(values) > 0.5),
+             "threshold is an argument: yours is always 0.5"),
+            (lambda values, threshold=0.5: float(np.mean([v > threshold for v in values if not np.isnan(v)])),
+             "a frame that is NaN still is a frame: it counts as not above"),
         ),
     ),
     Exercise(
@@ -547,17 +575,20 @@ EXERCISES = (
         ),
         library="vos_teach.metrics:decay",
         suspects=(
-            (lambda values, bins=4: -decay(values, bins), "the sign: the first span minus the last, so that a loss is positive"),
-            (lambda values, bins=4: float(values[0] - values[-1]), "means of two spans, not the first frame minus the last"),
+            (lambda values, bins=4: -decay(values, bins),
+             "the sign: the first span minus the last, so that a loss is positive"),
+            (lambda values, bins=4: float(values[0] - values[-1]),
+             "means of two spans, not the first frame minus the last"),
             (_spans(lambda n, b: slice(0, n // b), lambda n, b: slice(n - n // b, n)),
              "spans include both of their borders, so neighbours share a frame: yours are a frame short"),
-            (lambda values, bins=4: float(np.nanmean(np.array_split(values, bins)[0]) - np.nanmean(np.array_split(values, bins)[-1])),
+            (_split,
              "np.array_split shares no frame: DAVIS's spans include both of their borders"),
             (_spans(lambda n, b: slice(0, _borders(n, b)[1] + 1), lambda n, b: slice(_borders(n, b)[-2], n)),
              "np.round sends halves to the even number: add 1e-10 first, so that they go up"),
             (_spans(lambda n, b: slice(0, _borders(n, b)[1]), lambda n, b: slice(_borders(n, b)[-2], n)),
              "spans include both of their borders: values[: edges[1] + 1]"),
-            (_spans(lambda n, b: slice(0, n), lambda n, b: slice(_borders(n, b)[-2], n)), "the first span, not all frames, minus the last"),
+            (_spans(lambda n, b: slice(0, n), lambda n, b: slice(_borders(n, b)[-2], n)),
+             "the first span, not all frames, minus the last"),
             (lambda values, bins=4: decay(values, 4), "bins is an argument: yours is always 4"),
             (lambda values, bins=4: decay(values, 2), "the first and the last of `bins` spans, not of two halves"),
         ),
@@ -578,7 +609,8 @@ EXERCISES = (
         ),
         library="vos_teach.metrics:match_proposals",
         suspects=(
-            (_greedy, "each object in turn takes its best, and another is left without: look at the total over all pairs"),
+            (_greedy,
+             "each object in turn takes its best, and another is left without: look at the total over all pairs"),
             (_greedy_pairs, "taking the best pair first is greedy too: look at the total over all pairs"),
             (_without_first, "proposal 0 is a proposal like any other: the background is not among them"),
             (lambda scores: [(g, int(p)) for g, p in enumerate(np.nan_to_num(scores).argmax(1))],
