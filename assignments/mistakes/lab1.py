@@ -864,10 +864,10 @@ MISTAKES = {
     },
     "lab1.modulate": {
         "wrong": [
-            (modulate_relu_after, "no ReLU"), (modulate_one_plus, "1 + gamma"), (modulate_shift_first, "after the scaling"),
-            (modulate_no_beta, "beta is missing"), (modulate_columns, "columns"),
-            (modulate_first_image, "first image's gamma"), (modulate_mean_gamma, "value is wrong"),
-            (modulate_in_place, "in place"), (modulate_no_gradient, "no gradient"),
+            (modulate_relu_after, "no ReLU"), (modulate_one_plus, "1 + gamma"),
+            (modulate_shift_first, "after the scaling"), (modulate_no_beta, "beta is missing"),
+            (modulate_columns, "columns"), (modulate_first_image, "first image's gamma"),
+            (modulate_mean_gamma, "value is wrong"), (modulate_in_place, "in place"), (modulate_no_gradient, "no gradient"),
             (modulate_hard_coded, "own gamma"),
         ],
         "right": [modulate_right_einsum, modulate_right_channels_last],
