@@ -45,6 +45,8 @@ def pasted(function):
     """The function as a notebook would define it, from its source alone."""
     space = {"np": np, "torch": torch, "F": torch.nn.functional, "scipy": scipy, "cv2": cv2, "math": math,
              "nn": torch.nn, "Tensor": torch.Tensor}
+    space |= {name: value for name, value in function.__globals__.items()  # the lab's own imports
+              if inspect.ismodule(value) or str(getattr(value, "__module__", "")).startswith("vos_teach.")}
     code = compile("from __future__ import annotations\n" + inspect.getsource(function), function.__name__, "exec")
     exec(code, space)
     return space[function.__name__]
