@@ -75,7 +75,8 @@ def _read_names(code: Sequence[str]) -> set[str]:
     found = set()
     for text in code:
         with suppress(SyntaxError):
-            found |= {n.id for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+            nodes = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Name)]
+            found |= {node.id for node in nodes if isinstance(node.ctx, ast.Load)}
     return found
 
 
