@@ -3,7 +3,7 @@
 OSVOS spends seconds to minutes on changing a network's weights until it segments one object. Here a second network
 looks at that object ONCE and says how to change the first one: one forward pass instead of a training.
 
-    y_s = gamma_s * relu(conv_s(feature_s)) + beta_s      s: backbone stages at strides 4, 8, 16
+    y_s = gamma_s * relu(norm(conv_s(feature_s))) + beta_s      s: backbone stages at strides 4, 8, 16
     gamma_s = W_s d + b_s         d: what the visual modulator sees in the masked crop of frame 0; once a video
     beta_s  = 1x1_s( pool_s( G ) )     G: a Gaussian around the PREVIOUS frame's mask (median and 1.4826 MAD per axis)
 
@@ -24,6 +24,7 @@ to frame until nothing is left. The Jaccard term does not pay for hedging, and s
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import cv2
@@ -33,7 +34,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vos_teach.clip import VosError
-from vos_teach.data.composite import suite
+from vos_teach.data.composite import pair, suite
 from vos_teach.data.sample import Source, pairs
 from vos_teach.nn.backbone import backbone
 from vos_teach.nn.head import groups, seeded, up
@@ -65,6 +66,7 @@ class Network(nn.Module):
         self.eye.stages[0].requires_grad_(False)
         channels = self.trunk.channels
         self.side = nn.ModuleList(nn.Conv2d(c, w, 3, padding=1) for c, w in zip(channels, widths, strict=True))
+        self.norm = nn.ModuleList(nn.GroupNorm(8, w) for w in widths)  # of one size, or beta could not be heard
         self.merge = nn.ModuleList(nn.Conv2d(w, v, 3, padding=1) for w, v in zip(widths[1:], widths, strict=False))
         self.deep = nn.Conv2d(widths[-1], widths[-1], 3, padding=1)
         self.last = nn.Conv2d(widths[0], widths[0], 3, padding=1)
@@ -88,7 +90,7 @@ class Network(nn.Module):
 
     def forward(self, x: Tensor, gamma: Sequence[Tensor], place: Tensor) -> Tensor:
         """Frames B,3,H,W in [0,1], gamma B,C per stage (`look`), Gaussians B,H,W -> logits B,H,W."""
-        maps = [F.relu(conv(f)) for conv, f in zip(self.side, self.trunk(x), strict=True)]
+        maps = [F.relu(norm(conv(f))) for norm, conv, f in zip(self.norm, self.side, self.trunk(x), strict=True)]
         for s, (scale, layer) in enumerate(zip(gamma, self.spatial, strict=True), start=1):
             beta = layer(F.adaptive_avg_pool2d(place[:, None], maps[s].shape[-2:]))  # B,C,h,w
             maps[s] = modulate(maps[s], scale, beta)
@@ -176,26 +178,26 @@ def new_network(name: str, pretrained: bool) -> Network:
 def disturb(previous: Tensor, rng: np.random.Generator) -> Tensor:
     """Masks as they come at test time: B,H,W -> B,H,W bool, each with a place that is somewhat or wholly wrong.
 
-    Half are shifted by about a seventh of the object's size and grown or shrunk. Three in ten are a fragment: what
-    is left after a bad frame, from which the object must grow again. One in ten lies anywhere, one in twenty is the
-    whole frame, one in twenty empty: then only the object's look can tell.
+    75 of 100 are shifted by about an eighth of the object's size and grown or shrunk. 15 are a fragment: what is left
+    after a bad frame, from which the object must grow again. 5 lie anywhere, 2.5 are the whole frame, 2.5 empty:
+    then only the object's look can tell. More of those, and the network would learn not to trust the place.
     """
     out, (h, w) = [], previous.shape[-2:]
     for mask in previous.cpu().numpy().astype(np.uint8):
         kind, at = rng.random(), np.argwhere(mask)[:, ::-1]  # (x, y) of each pixel
-        if kind > 0.9 or len(at) == 0:
-            out.append(np.zeros_like(mask) if kind > 0.95 else np.ones_like(mask))
+        if kind > 0.95 or len(at) == 0:
+            out.append(np.zeros_like(mask) if kind > 0.975 else np.ones_like(mask))
             continue
         middle, extent = at.mean(0), at.std(0) * 4 + 2
-        if kind < 0.3:
+        if kind < 0.15:
             part = np.zeros_like(mask)
             reach, (x, y) = rng.uniform(0.1, 0.4, 2) * extent, at[rng.integers(len(at))]
             top, left = max(0, int(y - reach[1])), max(0, int(x - reach[0]))
             part[top : int(y + reach[1]) + 1, left : int(x + reach[0]) + 1] = 1
             out.append(mask * part)
             continue
-        zoom = np.exp(rng.normal(0, 0.25, 2))
-        goal = rng.uniform(0, (w, h)) if kind > 0.8 else middle + rng.normal(0, 0.15, 2) * extent
+        zoom = np.exp(rng.normal(0, 0.2, 2))
+        goal = rng.uniform(0, (w, h)) if kind > 0.9 else middle + rng.normal(0, 0.12, 2) * extent
         matrix = np.column_stack([np.diag(zoom), goal - zoom * middle])
         out.append(cv2.warpAffine(mask, matrix, (w, h), flags=cv2.INTER_NEAREST))
     return torch.from_numpy(np.stack(out)).bool().to(previous.device)
@@ -210,12 +212,18 @@ def objective(logit: Tensor, target: Tensor) -> Tensor:
 
 
 def crowded(sources: Sequence[Source], times: int = 20) -> list[Source]:
-    """Where clips mostly show one object, half of the batches come from composites: there the mask must tell which."""
+    """Where clips mostly show one object, half of the batches come from composites: there the mask must tell which.
+
+    A fifth of these are doubles: a clip pasted over itself. Its two objects look alike, so only the place can tell.
+    """
     out = []
     for source in sources:
         alone = [clip for clip in source.clips if len(clip.ids) == 1]
         if len(alone) * 2 > len(source.clips) and len(alone) > 1:
             both = suite(alone, times * len(alone))
+            for i in range(len(both) // 4):
+                with suppress(VosError):  # too large to stand there twice
+                    both.append(pair(alone[i % len(alone)], alone[i % len(alone)], seed=i))
             out += [Source(source.name, source.clips, source.share / 2),
                     Source(source.name + "+", both, source.share / 2)]
         else:
@@ -223,7 +231,7 @@ def crowded(sources: Sequence[Source], times: int = 20) -> list[Source]:
     return out
 
 
-def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 4800, batch: int = 4,
+def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 4000, batch: int = 4,
            size: tuple[int, int] = (224, 384), device: str = "cpu") -> Recipe:
     """Offline training (section 3.4): what `vos-teach train osmn` runs. size: the crops' height and width."""
     net, sources = new_network(SCALES[scale].backbone, pretrained=True).to(device), crowded(sources)
@@ -235,4 +243,5 @@ def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 4800, b
         logit = net(drawn.image.to(device), gamma, place)
         return objective(logit, drawn.target.to(device))
 
-    return Recipe(net, loss, groups(net, 5e-4, 2e-3, ("trunk", "eye")), steps, {"batch": batch, "size": size})
+    # gamma starts slowly: it could tell 30 training clips apart, where beta has to be learnt for any
+    return Recipe(net, loss, groups(net, 5e-4, 2e-3, ("trunk", "eye", "visual")), steps, {"batch": batch, "size": size})
