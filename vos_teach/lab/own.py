@@ -21,9 +21,11 @@ import cv2
 import numpy as np
 
 from vos_teach import viz
-from vos_teach.clip import VOID, Clip, VosError, resize_frame
-from vos_teach.data import folder, toy
+from vos_teach.clip import VOID, Clip, Lazy, VosError, resize_frame
+from vos_teach.data import folder
+from vos_teach.data.cast import Knobs, compose
 from vos_teach.data.png import read_frame, write_mask
+from vos_teach.data.scene import Scene
 from vos_teach.data.sequence import picture_files, same_size
 from vos_teach.lab import show
 from vos_teach.lab.cases import plain
@@ -35,9 +37,16 @@ if TYPE_CHECKING:
 NAME, FRAMES, MASKS = "own", "JPEGImages/240p/own", "Annotations/240p/own"
 
 
-def shipped() -> Clip:
-    """The clip of who brings none: a toy clip with two objects and a third thing that looks like the first."""
-    return toy.clip(9, split="val", name="own (shipped)", objects=2, similar=1, distractors=0, length=24)
+def shipped(seed: int = 6) -> Clip:
+    """The clip of who brings none: a toy clip of two objects that look alike, and both are asked for."""
+    knobs = Knobs(length=24, size=(96, 160), split="val", objects=1, similar=1, distractors=0, camera_motion=True)
+    layers = compose(np.random.default_rng([11, seed]), knobs)[0]
+    twin = next(layer for layer in layers if not layer.object and not layer.ground)
+    twin.object = 2  # `similar` makes copies that nobody asks for; here somebody does
+    scene = Scene(layers, knobs.size, knobs.length, seed)
+    return Clip("own (shipped)", Lazy(24, scene.frame), Lazy(24, scene.mask), (1, 2), knobs.size,
+                forward_flow=Lazy(23, lambda t: scene.flow(t, t + 1)),
+                backward_flow=Lazy(23, lambda t: scene.flow(t + 1, t)), attributes=frozenset({"look-alike"}))
 
 
 def load(path: str | Path, length: int = 50, seconds: float = 5.0, height: int = 240) -> Clip:

@@ -280,4 +280,4 @@ def _bytes(colour: str) -> tuple[int, int, int]:
 
 def escape(text: str) -> str:
     """Text for use inside HTML."""
-    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")

@@ -36,7 +36,9 @@ class Slider:
         except ImportError:  # no extra "lab": the first picture is all there is
             return
         self.controls = {name: _control(ipywidgets, name, s, quick) for name, s in self._settings.items()}
-        self.image = ipywidgets.Image(value=self._first, format="png", layout={"max_width": "100%"})
+        width = int.from_bytes(self._first[16:20], "big")  # as a PNG's header has it; a box would stretch it
+        self.image = ipywidgets.Image(value=self._first, format="png", layout={
+            "width": f"{width}px", "max_width": "100%", "height": "auto", "align_self": "flex-start"})
         self.said = ipywidgets.HTML()
         self.box = ipywidgets.VBox([*self.controls.values(), self.image, self.said])
         for control in self.controls.values():
