@@ -20,6 +20,7 @@ exclude_patterns = ["_build"]
 html_math_renderer = "mathml"
 
 html_theme = "sphinx_book_theme"
+html_context = {"default_mode": "auto"}  # light or dark, as the reader's system has it
 html_title = "Video object segmentation, from OSVOS to transformers"
 html_static_path = ["_static"]
 html_css_files = ["page.css"]
@@ -28,6 +29,7 @@ html_show_sourcelink = False
 html_last_updated_fmt = None
 html_theme_options = {
     "use_download_button": False, "use_fullscreen_button": False, "show_toc_level": 2, "home_page_in_toc": True,
+    "navbar_persistent": [],
 }
 
 revealjs_static_path = ["_static"]

@@ -6,6 +6,7 @@ says from which. The numbers that a figure shows are measured when it is made, w
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from PIL import Image
 
 from vos_teach import bench, claims, engine, registry, viz
 from vos_teach.data import composite, toy
@@ -30,6 +32,7 @@ from vos_teach.ops.modulate import mask_gaussian
 HERE = Path(__file__).parent
 PUBLISHED = HERE.parents[1] / "vos_teach" / "assets" / "davis2016_published.json"
 BLUE, RED, GREEN, PINK, GOLD, SKY, _ = viz.LINES
+PHOTOS = ("task", "asked")
 MAKERS: dict[str, Callable[[], Figure | np.ndarray]] = {}
 
 
@@ -323,7 +326,24 @@ def finetuning() -> Figure:
         names = ("easy", "occlusion", "look-alike", "appearance")
         out = HERE.parents[1] / "runs" / "lectures-finetuning"
         result = claims.finetuning([toy_clip(n) for n in names], out, steps=(0, 10, 20, 40, 80, 160), seconds=(2, 10))
-    return claims.draw(result)
+    clips = result["clips"].values()
+    steps = [int(n) for n in next(iter(clips))["steps"]]
+    made, axes = viz.axes_of(9, 4.4, "fine-tuning steps on frame 0 (log scale)", "mean J of a clip")
+    curves = np.array([[row["steps"][str(n)]["J"] for n in steps] for row in clips])
+    axes.plot(steps, curves.T, color="#999999", lw=1)
+    axes.plot([], [], color="#999999", lw=1, label=f"each of {len(curves)} clips")
+    axes.plot(steps, curves.mean(0), color=BLUE, lw=3, marker="o", ms=6, label="their mean")
+    for budget, mark, colour in zip(next(iter(clips))["seconds"], "sD^", (RED, GREEN, PINK), strict=False):
+        taken, j = np.mean([[row["seconds"][budget][k] for k in ("steps", "J")] for row in clips], 0)
+        axes.plot(taken, j, mark, color=colour, ms=12, label=f"budget of {budget} s: J {j:.2f}, {taken:.0f} steps")
+    axes.set_xscale("symlog", linthresh=10, linscale=0.5)
+    axes.set_xticks(steps, [str(n) for n in steps])
+    axes.minorticks_off()
+    axes.set_ylim(0, 1)
+    axes.legend(frameon=False, fontsize=12, loc="center left", bbox_to_anchor=(1, 0.5))
+    axes.xaxis.label.set_size(13)
+    axes.yaxis.label.set_size(13)
+    return made
 
 
 @figure
@@ -331,7 +351,7 @@ def temporal() -> Figure:
     """Published T and J per frame of OSVOS and MaskTrack on one sequence of DAVIS-2016."""
     table = json.loads(PUBLISHED.read_text(encoding="utf-8"))["systems"]
     name = "dog"
-    made = blank(11, 4.6)
+    made = blank(10, 4.4)
     axes = made.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     for i, (system, said) in enumerate((("osvos", "OSVOS"), ("masktrack", "MaskTrack"))):
         scores = table[system]
@@ -340,12 +360,13 @@ def temporal() -> Figure:
         axes[0].plot(np.arange(len(t)), t, label=f"{said}, mean T {np.nanmean(t):.2f}", **style)
         j = np.array(scores["J"]["curves"][name], float)
         axes[1].plot(np.arange(1, len(j) + 1), j, label=f"{said}, mean J {j.mean():.2f}", **style)
-    axes[0].set_ylabel("T (lower: steadier)", fontsize=12)
-    axes[1].set_ylabel("J", fontsize=12)
+    axes[0].set_ylabel("T (lower: steadier)", fontsize=13)
+    axes[1].set_ylabel("J", fontsize=13)
     axes[1].set_ylim(0, 1)
-    axes[1].set_xlabel(f"frame of {name} (DAVIS-2016; published results of both systems)", fontsize=12)
+    axes[1].set_xlabel(f"frame of {name} (DAVIS-2016; published results of both systems)", fontsize=13)
     for a in axes:
-        a.legend(frameon=False, fontsize=11, loc="center left", bbox_to_anchor=(1, 0.5))
+        a.legend(frameon=False, fontsize=13, loc="center left", bbox_to_anchor=(1, 0.5))
+        a.tick_params(labelsize=12)
         a.spines[["top", "right"]].set_visible(False)
     return made
 
@@ -360,20 +381,23 @@ LECTURE = {  # the RVOS paper's table on YouTube-VOS: J seen, J unseen, F seen, 
 @figure
 def quality_time() -> Figure:
     """The lecture's plot: mean of the four YouTube-VOS measures against seconds a frame, as published."""
-    made, axes = viz.axes_of(10, 4.4, "seconds a frame (log scale; further left is faster)",
+    made, axes = viz.axes_of(9, 4.2, "seconds a frame (log scale; further left is faster)",
                              "mean of J and F, seen and unseen (%)")
     offsets = {"OSVOS": (9, 2), "MaskTrack": (9, -9), "OnAVOS": (9, 3)}
     for name, (*quality, seconds) in LECTURE.items():
         online = seconds > 1
         axes.plot(seconds, np.mean(quality), "s" if online else "o", ms=12, color=RED if online else BLUE)
         axes.annotate(name, (seconds, np.mean(quality)), xytext=offsets.get(name, (9, 0)), va="center",
-                      textcoords="offset points", fontsize=12, color="#222222")
+                      textcoords="offset points", fontsize=13, color="#222222")
     axes.set_xscale("log")
     axes.set_xlim(0.02, 60)
     axes.set_ylim(48, 62)
     axes.plot([], [], "s", color=RED, ms=10, label="online learning")
     axes.plot([], [], "o", color=BLUE, ms=10, label="none")
-    axes.legend(frameon=False, fontsize=12, loc="lower left")
+    axes.legend(frameon=False, fontsize=13, loc="lower left")
+    axes.xaxis.label.set_size(13)
+    axes.yaxis.label.set_size(13)
+    axes.tick_params(labelsize=12)
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
     return made
 
@@ -383,9 +407,9 @@ def quality_time() -> Figure:
 @figure
 def onavos_targets() -> Figure:
     """OnAVOS's selection on one toy frame: the probability, the last mask eroded, and the resulting target."""
-    clip, t = toy_clip("look-alike"), 6
+    clip, t = toy.clip(42, split="val", similar=2, distractors=0), 4
     truth = clip.masks[t] == clip.ids[0]
-    system = registry.make("osvos", scale="toy", steps=60)
+    system = registry.make("osvos", scale="toy", steps=25)  # few: after more steps it is fooled less
     prob = probability(system, clip, t)
     last = torch.from_numpy((clip.masks[t - 1] == clip.ids[0]).copy())
     target = online_targets(prob, last).numpy()
@@ -431,10 +455,19 @@ def osmn_gaussian() -> Figure:
     return made
 
 
+def pixels(made: Figure) -> np.ndarray:
+    """A drawing as an image, cut to what is drawn: constrained layout knows nothing of titles above images."""
+    out = io.BytesIO()
+    made.savefig(out, format="png", bbox_inches="tight", pad_inches=0.08)
+    return np.asarray(Image.open(out).convert("RGB"))
+
+
 def main(names: list[str]) -> None:
-    """Make the named figures, or all."""
+    """Make the named figures, or all: photographs as JPEG, drawings as PNG."""
     for name in names or MAKERS:
-        print(viz.save(HERE / f"{name}.png", MAKERS[name]()), flush=True)
+        made = MAKERS[name]()
+        suffix = ".jpg" if name in PHOTOS else ".png"
+        print(viz.save(HERE / f"{name}{suffix}", pixels(made) if isinstance(made, Figure) else made), flush=True)
 
 
 if __name__ == "__main__":
