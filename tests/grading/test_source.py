@@ -83,7 +83,7 @@ def test_ids_name_the_exercise_or_follow_the_text(tiny):
 
 
 @pytest.mark.parametrize(("old", "new", "said"), [
-    ('check="lab0.recall" points=3', 'chek="lab0.recall" points=3', "line 24: unknown tag 'chek'"),
+    ('check="lab0.recall" points=3', 'chek="lab0.recall" points=3', "line 23: unknown tag 'chek'"),
     ("# %% setup", "# %% set-up", "unknown tag 'set-up': choose from setup, answer"),
     ('check="lab0.recall" points=3', 'check="lab0.recall" points=3 colour=2', "unknown tag 'colour' beside check="),
     ('check="lab0.recall" points=3', 'check="lab0.recall"', "needs its points: add points=1"),
@@ -95,7 +95,7 @@ def test_ids_name_the_exercise_or_follow_the_text(tiny):
     ('answer="lab0.recall"', 'answer="lab0.re-call"', 'write answer="lab0.NAME"'),
     ("# %% [markdown] quiz", "# %% quiz", "'quiz' belongs to a [markdown] cell"),
     ('# %% answer="lab0.recall"', '# %% [markdown] answer="lab0.recall"', "'answer' belongs to a code cell"),
-    ('manual="lab0.thought"', 'manual="lab0.recall"', "the name 'lab0.recall' is used twice (lab0_tiny.py, line 12)"),
+    ('manual="lab0.thought"', 'manual="lab0.recall"', "the name 'lab0.recall' is used twice (lab0_tiny.py, line 10)"),
     ('answer="lab0.decay"', 'answer="lab0.recall"', "the name 'lab0.recall' is used twice"),
     ('# %% answer="lab0.recall"', "# %%", "'BEGIN SOLUTION' in a cell without a tag"),
     ("    secret_of_decay = values[:bins]", "    ### BEGIN SOLUTION", "needs its solution between the lines"),
