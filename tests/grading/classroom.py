@@ -31,10 +31,14 @@ import torch.nn.functional as F
 """
 
 
+def source_of(lab: str) -> Path:
+    (path,) = [p for p in build.sources(ROOT) if p.stem.startswith(f"{lab}_")]
+    return path
+
+
 def skeleton(lab: str) -> str:
     """A real lab's source, cut down to its set-up and to what is graded: seconds instead of minutes."""
-    (path,) = [p for p in build.sources(ROOT) if p.stem.startswith(f"{lab}_")]
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = source_of(lab).read_text(encoding="utf-8").splitlines()
     starts = [i for i, line in enumerate(lines) if source.re.match(r"# %%( |$)", line)]
     kept = [(i, j) for i, j in zip(starts, [*starts[1:], len(lines)], strict=True)
             if lines[i] == "# %% setup" or any(f"{tag}=" in lines[i] for tag in ("answer", "check", "quiz", "manual"))]
@@ -46,7 +50,7 @@ class Course:
 
     def __init__(self, folder: Path, lab: str, text: str | None = None):
         self.folder, self.lab = folder, lab
-        (real,) = [p for p in build.sources(ROOT) if p.stem.startswith(f"{lab}_")]
+        real = source_of(lab)
         self.stem = real.stem
         folder.mkdir(parents=True)
         shutil.copy(ROOT / "assignments" / "nbgrader_config.py", folder)

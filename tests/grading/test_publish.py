@@ -21,7 +21,10 @@ def hidden(tiny):
     package = tiny / "vos_teach"
     (package / "lab" / "exercises").mkdir(parents=True)
     (package / "ops.py").write_text("def f(values, bins):\n    secret_of_decay = values[ :bins]\n")
-    (package / "lab" / "exercises" / "lab0.py").write_text('CASES = (Case("a public case of everybody", 1),)\n')
+    (package / "lab" / "exercises" / "lab0.py").write_text(
+        'CASES = (Case("a public case of everybody", 1),)\n'
+        'EXERCISES = (Exercise("lab0.recall", CASES, hints=("count", "return: return len("  # in two pieces\n'
+        '             "secret_of_recall) / len(values)")),)\n')
     (tiny / "assignments" / "hidden" / "lab0.py").write_text(
         '"""Hidden."""\nCASES = {"lab0.recall": (\n    Case("a case that nobody may see", lambda rng: [(1, 2)]),\n'
         '    Case("a public case of everybody", 1),\n)}\n')
@@ -32,13 +35,12 @@ def test_secrets_are_solutions_hidden_cases_and_the_quiz(hidden):
     found = leaks.secrets(hidden)
     assert found == {
         "secret_of_recall=[vforvinvaluesifv>threshold]": "a solution of lab0.recall",
-        "returnlen(secret_of_recall)/len(values)": "a solution of lab0.recall",
         "Amodelanswerthatnobodymayseebeforetheend.": "a solution of lab0.thought",
         '"lab0.q_tiny":"b"': "the right letter of lab0.q_tiny",
         "thefirstonecomestooearly,aswassaidabove.": "what is said of a) in lab0.q_tiny",
         "thesecondonecomesjustwhenitshould.": "what is said of b) in lab0.q_tiny",
         'Case("acasethatnobodymaysee",lambdarng:[(1,2)]),': "a hidden case of lab0",
-    }  # not the line that the library has too, nor the case that is public too
+    }  # neither the line that the library has too, nor what a hint says, nor the case that is public too
 
 
 def test_a_secret_is_found_wherever_it_is(hidden, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import re
@@ -22,12 +23,13 @@ def packed(text: str) -> str:
 
 
 def secrets(root: Path) -> dict[str, str]:
-    """Packed line -> where it comes from. Lines that the library itself shares are nobody's secret.
+    """Packed line -> where it comes from. Lines that the library itself shares, or a hint says, are nobody's secret.
 
     Raises VosError if most of a lab's hidden cases are in the package: they are not hidden then.
     """
     package = root / "vos_teach"
     library = _texts(path for path in package.rglob("*.py") if (package / "lab") not in path.parents)
+    library += packed("\n".join(hint for path in package.glob("lab/exercises/*.py") for hint in _hints(path)))
     found: dict[str, str] = {}
     for path in sources(root):
         cells = source.read(path)
@@ -62,6 +64,14 @@ def _kept(cell: source.Cell) -> list[str]:
     else:
         regions = []
     return [packed(line) for region in regions for line in region.splitlines()]
+
+
+def _hints(path: Path) -> list[str]:
+    """The hints of a module of exercises: whoever asks for them gets them, up to nearly the answer."""
+    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    given = [word.value for call in calls for word in call.keywords if word.arg == "hints"]
+    return [node.value for part in given for node in ast.walk(part)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)]
 
 
 def _texts(paths: Iterable[Path]) -> str:
