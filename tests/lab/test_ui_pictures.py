@@ -35,7 +35,8 @@ def drawn(figure) -> np.ndarray:
 
 @pytest.mark.slow
 def test_setup_says_one_line_and_nothing_else(tmp_path):
-    code = ("import warnings; warnings.simplefilter('error')\nfrom vos_teach.lab import setup, show\nlab = setup('lab0')\n"
+    code = ("import warnings; warnings.simplefilter('error')\n"
+            "from vos_teach.lab import setup, show\nlab = setup('lab0')\n"
             "figure = show.difference(lab.clips['easy'].masks[0], lab.clips['easy'].masks[1])\n"
             "figure._repr_mimebundle_()")
     ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)

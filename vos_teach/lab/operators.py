@@ -20,6 +20,8 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from vos_teach.data.png import write_bytes
 from vos_teach.errors import VosError
 from vos_teach.lab.check import check, find
@@ -92,11 +94,15 @@ def _collect(exercise: str, function: FunctionType, needs: dict[str, str]) -> No
         if name in needs or name not in function.__globals__:
             continue
         value = function.__globals__[name]
+        value = value.item() if isinstance(value, np.generic) else value
         home = getattr(value, "__module__", None)
         if isinstance(value, ModuleType):
             needs[name] = f"import {value.__name__} as {name}"
-        elif isinstance(value, FunctionType) and value.__globals__ is function.__globals__:
-            _collect(exercise, value, needs)
+        elif isinstance(value, FunctionType) and (value.__globals__ is function.__globals__
+                                                  or str(home).startswith("operators.")):
+            _collect(exercise, value, needs)  # their own helper, or an operator of an earlier lab
+            if name != value.__name__:
+                needs[name] = f"{name} = {value.__name__}\n"
         elif all(isinstance(v, PLAIN) for v in (value if isinstance(value, (tuple, list)) else [value])):
             needs[name] = f"{name} = {value!r}"
         elif home and home in sys.modules and home != "__main__" and hasattr(value, "__qualname__") \

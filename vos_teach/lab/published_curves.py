@@ -24,7 +24,7 @@ def _file() -> dict[str, Any]:
 def published(sequence: str, system: str, measure: str = "T") -> np.ndarray:
     """The published curve of one system on one sequence of DAVIS-2016 val; NaN where the mask was empty.
 
-    sequence  one of twelve, "blackswan", "breakdance", ...      system  "osvos" or "masktrack"
+    sequence  "blackswan", "breakdance", ...: the 20 of val      system  "osvos" or "masktrack"
     measure   "J": values of frames 1, 2, ...; "T": of the pairs (0, 1), (1, 2), ..., in the unit in which it is
               reported (lower is steadier), so that the curve's mean is the sequence's T
     """
