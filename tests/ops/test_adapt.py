@@ -63,7 +63,7 @@ def test_a_mask_that_erodes_away_teaches_nothing():
 def test_a_mask_that_fills_the_frame_is_not_eroded():
     prob = torch.full((20, 30), 0.99)
     prob[0] = 0.5
-    target = online_targets(prob, torch.ones(20, 30, dtype=torch.bool))
+    target = online_targets(prob, torch.ones(20, 30, dtype=torch.bool), distance=0.0, erosion=0.3)
     assert (target[0] == 255).all() and (target[1:] == 1).all()
 
 
