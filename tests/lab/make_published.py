@@ -14,13 +14,13 @@ from pathlib import Path
 OUT = Path(__file__).resolve().parents[2] / "vos_teach" / "assets" / "davis2016_published.json"
 SYSTEMS = {"osvos": "osvos", "masktrack": "msk"}  # our name -> the benchmark's
 ABOUT = (
-    "PUBLISHED figures, not of this project: scores per frame of the authors' own results on DAVIS-2016 val (480p), as "
-    "the DAVIS-2016 benchmark published them (Perazzi et al., A benchmark dataset and evaluation methodology for video "
-    "object segmentation, CVPR 2016), for OSVOS (Caelles et al., CVPR 2017) and MaskTrack (Perazzi et al., CVPR 2017). "
-    "An excerpt, of two systems and two measures: numbers only, rounded; no picture of the data set. The source states "
-    "no terms for these numbers; they are quoted as facts, please cite the three papers. J: frames 1 to n-2. T: pairs of frames from (0, 1) on, in the "
-    "unit in which the sequence's T is reported (5 times the mean cost of a pair). null: the mask was empty. "
-    "Made by tests/lab/make_published.py."
+    "PUBLISHED figures, not of this project: scores per frame of the authors' own results on DAVIS-2016 val (480p), "
+    "as the DAVIS-2016 benchmark published them (Perazzi et al., A benchmark dataset and evaluation methodology for "
+    "video object segmentation, CVPR 2016), for OSVOS (Caelles et al., CVPR 2017) and MaskTrack (Perazzi et al., CVPR "
+    "2017). An excerpt, of two systems and two measures: numbers only, rounded; no picture of the data set. The "
+    "source states no terms for these numbers; they are quoted as facts, please cite the three papers. J: frames 1 to "
+    "n-2. T: pairs of frames from (0, 1) on, in the unit in which the sequence's T is reported (5 times the mean cost "
+    "of a pair). null: the mask was empty. Made by tests/lab/make_published.py."
 )
 
 
