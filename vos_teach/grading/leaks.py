@@ -68,8 +68,10 @@ def _kept(cell: source.Cell) -> list[str]:
 
 def _hints(path: Path) -> list[str]:
     """The hints of a module of exercises: whoever asks for them gets them, up to nearly the answer."""
-    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+             if isinstance(node, ast.Call) and ast.unparse(node.func) == "Exercise"]
     given = [word.value for call in calls for word in call.keywords if word.arg == "hints"]
+    given += [call.args[2] for call in calls if len(call.args) > 2]  # Exercise(name, cases, hints)
     return [node.value for part in given for node in ast.walk(part)
             if isinstance(node, ast.Constant) and isinstance(node.value, str)]
 
