@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import importlib.util
 import inspect
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -37,12 +39,19 @@ def source_of(lab: str) -> Path:
 
 
 def skeleton(lab: str) -> str:
-    """A real lab's source, cut down to its set-up and to what is graded: seconds instead of minutes."""
+    """A real lab's source, cut down to its set-up, its definitions and what is graded: seconds instead of minutes."""
     lines = source_of(lab).read_text(encoding="utf-8").splitlines()
-    starts = [i for i, line in enumerate(lines) if source.re.match(r"# %%( |$)", line)]
-    kept = [(i, j) for i, j in zip(starts, [*starts[1:], len(lines)], strict=True)
-            if lines[i] == "# %% setup" or any(f"{tag}=" in lines[i] for tag in ("answer", "check", "quiz", "manual"))]
-    return "\n".join(line for i, j in kept for line in [*lines[i:j], ""])
+    starts = [i for i, line in enumerate(lines) if re.match(r"# %%( |$)", line)]
+    out = []
+    for i, j in zip(starts, [*starts[1:], len(lines)], strict=True):
+        text = "\n".join(lines[i + 1 : j])
+        if lines[i] == "# %% setup" or re.search(r" (answer|check|quiz|manual)=", lines[i]):
+            out.append(f"{lines[i]}\n{text}")
+        elif lines[i] == "# %%":
+            kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
+            if kept := [ast.unparse(node) for node in ast.parse(text).body if isinstance(node, kinds)]:
+                out.append("# %%\n" + "\n".join(kept) + "\n")
+    return "\n".join(out)
 
 
 class Course:
