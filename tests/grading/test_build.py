@@ -15,6 +15,7 @@ from vos_teach.grading import source
 from vos_teach.lab import quiz
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.slow  # nbgrader's import and a database for each build
 
 
 def student(root):
@@ -139,7 +140,6 @@ def test_the_checkout_is_found_from_inside_it(tiny, monkeypatch):
         labs.sources(tiny)
 
 
-@pytest.mark.slow
 def test_the_command_says_what_it_wrote_and_what_is_stale(tiny):
     def command(*arguments):
         return subprocess.run([sys.executable, "-m", "vos_teach.cli", "labs", *arguments], cwd=tiny,
@@ -155,7 +155,6 @@ def test_the_command_says_what_it_wrote_and_what_is_stale(tiny):
 
 # ---- the labs of this project
 
-@pytest.mark.slow
 def test_committed_notebooks_are_as_a_fresh_build():
     stale = [path.relative_to(ROOT).as_posix() for path, data in labs.build(ROOT).items()
              if "source" not in path.parts and (not path.is_file() or path.read_bytes() != data)]

@@ -89,6 +89,7 @@ def names(folder):
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
 
 
+@pytest.mark.slow
 def test_the_published_tree_is_complete_and_nothing_else(publishable, tmp_path):
     target = publishing.publish(publishable, tmp_path / "for" / "students")
     assert names(target) == ["README.md", "lectures/page.md", "notebooks/lab0_tiny.ipynb",
@@ -100,6 +101,7 @@ def test_the_published_tree_is_complete_and_nothing_else(publishable, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "for", "project"], "nothing half-made is left"
 
 
+@pytest.mark.slow
 def test_publish_refuses(publishable, tmp_path):
     full = tmp_path / "full"
     full.mkdir()
