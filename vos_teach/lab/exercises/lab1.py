@@ -422,14 +422,15 @@ def adapt_call(rng: np.random.Generator, h: int = 32, w: int = 64, radius: float
 
 
 def _rule(win: str = "negative", erode: bool = True, measure: str = "euclid", size: str = "h",
-          void: int = 255, strict: bool = True, empty: int | None = None) -> Callable[..., np.ndarray]:
+          void: int = 255, strict: bool = True, empty: int | None = None, beyond: int = 1
+          ) -> Callable[..., np.ndarray]:
     """A selection with one thing wrong."""
     from scipy.ndimage import distance_transform_cdt, distance_transform_edt
 
     def wrong(prob, last_mask, positive=0.97, distance=220 / 480, erosion=15 / 480):
         p, mask = prob.numpy(), last_mask.numpy().astype(bool)
         unit = mask.shape[0] if size == "h" else mask.shape[1] if size == "w" else 480
-        core = distance_transform_edt(np.pad(mask, 1, constant_values=1))[1:-1, 1:-1] > erosion * unit
+        core = distance_transform_edt(np.pad(mask, 1, constant_values=beyond))[1:-1, 1:-1] > erosion * unit
         core = core & mask if erode else mask
         out = np.full(mask.shape, void)
         if not core.any():
@@ -484,6 +485,7 @@ ONLINE_TARGETS = Exercise(
         (_rule(measure="city"), "that is not the Euclidean distance: use distance_transform_edt"),
         (_rule(measure="inside"), "the distance is measured inside the mask: it is that of the OUTSIDE pixels to it"),
         (_rule(measure="mask"), "all pixels outside the mask became negatives: only those farther than the distance"),
+        (_rule(beyond=0), "what lies beyond the frame is not background: nothing is eroded at its border"),
         (_rule(size="w"), "distances are fractions of the height H, not of the width"),
         (_rule(size="480"), "distances are in pixels of 480p: they are fractions of this frame's height"),
         (_rule(empty=0), "nothing is left after the erosion, so nothing is known: all void (255), not all negative"),
