@@ -10,7 +10,8 @@ A deadline, where one is wanted: nbgrader db assignment add lab1 --duedate "2027
 
 from pathlib import Path
 
-from vos_teach.grading.course import configure
+from vos_teach.grading.course import configure, kernels_by_files
 
 c = get_config()  # noqa: F821
 configure(c, Path(__file__).parent)
+kernels_by_files(c)

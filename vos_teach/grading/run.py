@@ -32,15 +32,18 @@ def execute(notebook: Any, folder: Path, environment: Mapping[str, str] | None =
     from nbclient import NotebookClient
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
-    manager = KernelManager(kernel_name="python3")
-    client = NotebookClient(notebook, km=manager, timeout=timeout, allow_errors=True, record_timing=True,
-                            resources={"metadata": {"path": str(folder)}})
-    try:
-        client.execute(env={**os.environ, **(environment or {})})
-    except CellTimeoutError:
-        raise VosError(f"a cell ran longer than {timeout} seconds") from None
-    except DeadKernelError:
-        raise VosError("the kernel died") from None
+    with tempfile.TemporaryDirectory(prefix="vt_") as sockets:
+        manager = KernelManager(kernel_name="python3")
+        if os.name != "nt":  # kernels that start side by side race for TCP's ports
+            manager.transport, manager.ip = "ipc", f"{sockets}/k"
+        client = NotebookClient(notebook, km=manager, timeout=timeout, allow_errors=True, record_timing=True,
+                                resources={"metadata": {"path": str(folder)}})
+        try:
+            client.execute(env={**os.environ, **(environment or {})})
+        except CellTimeoutError:
+            raise VosError(f"a cell ran longer than {timeout} seconds") from None
+        except (DeadKernelError, RuntimeError) as error:  # RuntimeError: it did not even start
+            raise VosError(f"the kernel died: {error}") from None
     return [_ran(cell) for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
 
 
