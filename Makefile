@@ -13,7 +13,7 @@ UNFINISHED := $(VENV)/.unfinished
 OLD_ENOUGH := import sys; sys.exit(sys.version_info < (3, 10))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast acceptance lint clean
+.PHONY: help demo test test-fast acceptance lectures lint clean
 
 help: ## this list
 	@echo "make demo       the shortest way in; the others:"
@@ -30,6 +30,13 @@ test-fast: $(READY) ## the tests that take seconds
 
 acceptance: $(READY) ## the tests that take minutes to hours: clean installs, full measurements
 	@$(RUN) pytest -m acceptance
+
+lectures: ## pages and slides of the lectures, into build/lectures and build/lectures/slides; warnings are errors
+	@$(MAKE) --no-print-directory EXTRAS=$(EXTRAS),site $(VENV)/.ready-$(EXTRAS),site
+	@touch $(READY)  # what was installed before still is
+	@$(RUN) sphinx -q -W --keep-going -b html -d build/doctrees lectures build/lectures
+	@$(RUN) sphinx -q -W --keep-going -b revealjs -d build/doctrees lectures build/lectures/slides
+	@echo "open build/lectures/index.html"
 
 lint: $(READY) ## style (ruff) and types (mypy)
 	@$(RUN) ruff check .

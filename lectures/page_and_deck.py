@@ -23,15 +23,15 @@ DECKS = "slides"  # the decks' folder beside the pages
 logger = logging.getLogger(__name__)
 
 
-class talk(nodes.General, nodes.Element):  # noqa: N801 (docutils names its nodes so)
+class talk(nodes.General, nodes.Element):
     """What is said aloud."""
 
 
-class question(nodes.General, nodes.Element):  # noqa: N801
+class question(nodes.General, nodes.Element):
     """A question (the first child, inline) and its answer (the other children)."""
 
 
-class other_form(nodes.General, nodes.Element):  # noqa: N801
+class other_form(nodes.General, nodes.Element):
     """A link from the page to its deck, or back."""
 
 

@@ -208,32 +208,24 @@ def asked() -> np.ndarray:
     """Does the mask matter? A composite of two toy clips: either object asked for, and nobody listening."""
     single = [c for c in toy.suite() if len(c.ids) == 1]
     clip = composite.suite(single, 4)[3]
-    rows = {}
+    answers = {"truth": (clip.masks, "two objects, 1 and 2")}
     for k in clip.ids:
-        only = replace(clip, ids=(k,), starts={k: 0}, masks=bench._only(clip, k))
-        for system, options in (("osvos", {"steps": 60}), ("mask-blind", {})):
-            if system == "mask-blind" and k != clip.ids[0]:
-                continue  # it gives the same answer whoever is asked for
-            masks = engine.run(registry.make(system, scale="toy", **options), only).masks
-            found = bench.compare(clip, masks, [(i, k) for i in clip.ids], range(1, len(clip) - 1), with_f=False)
-            j = [float(np.mean(found[i, k][1])) for i in clip.ids]
-            said = f"J {j[0]:.2f} on object 1, {j[1]:.2f} on 2"
-            name = f"osvos, asked for object {k}" if system == "osvos" else "mask-blind"
-            rows[name] = (masks, said)
-    order = ["osvos, asked for object 1", "osvos, asked for object 2", "mask-blind"]
-    lines = [strip(clip, clip.masks, "truth: two objects", "")]
-    lines += [strip(clip, rows[name][0], name, rows[name][1]) for name in order]
-    return np.concatenate(lines)[:-6, :-6]
+        answers[f"osvos, asked for {k}"] = answer(clip, k, "osvos", steps=60)
+    answers["mask-blind"] = answer(clip, clip.ids[0], "mask-blind")  # the same whoever is asked for
+    columns = []
+    for name, (masks, said) in answers.items():
+        cells = [tile(tinted(clip.frames[t], masks[t]), text) for t, text in ((1, name), (16, said))]
+        columns.append(np.concatenate([np.pad(c, ((0, 6), (0, 6), (0, 0)), constant_values=255) for c in cells]))
+    return np.concatenate(columns, 1)[:-6, :-6]
 
 
-def strip(clip, masks, name: str, said: str) -> np.ndarray:
-    """Four frames in a row, labelled."""
-    cells = []
-    for i, t in enumerate((0, 6, 12, 18)):
-        text = name if i == 0 else said if i == 1 and said else f"frame {t}"
-        cells.append(np.pad(tile(tinted(clip.frames[t], masks[t]), text), ((0, 6), (0, 6), (0, 0)),
-                            constant_values=255))
-    return np.concatenate(cells, 1)
+def answer(clip, k: int, system: str, **options) -> tuple[list[np.ndarray], str]:
+    """A system's masks for object k of a clip of two, and its J on either."""
+    only = replace(clip, ids=(k,), starts={k: 0}, masks=bench._only(clip, k))
+    masks = list(engine.run(registry.make(system, scale="toy", **options), only).masks)
+    found = bench.compare(clip, masks, [(i, k) for i in clip.ids], range(1, len(clip) - 1), with_f=False)
+    one, two = (float(np.mean(found[i, k][1])) for i in clip.ids)
+    return masks, f"J {one:.2f} on 1, {two:.2f} on 2"
 
 
 # ---- stage 1: diagrams
@@ -267,7 +259,8 @@ def three_trainings() -> Figure:
     made, axes = canvas(12, 4.3)
     steps = (
         (BLUE, "base network", "ImageNet:\n1.3 million labelled photos", "what edges, textures\nand things look like"),
-        (GREEN, "parent network", "DAVIS's training videos:\nall masks, offline, once", "what an object that\nstands out looks like"),
+        (GREEN, "parent network", "DAVIS's training videos:\nall masks, offline, once",
+         "what an object that\nstands out looks like"),
         (RED, "test network", "frame 0 of THIS video,\nONE mask, online", "what THIS object\nlooks like"),
     )
     for i, (colour, name, data, knows) in enumerate(steps):
@@ -383,7 +376,7 @@ def quality_time() -> Figure:
     """The lecture's plot: mean of the four YouTube-VOS measures against seconds a frame, as published."""
     made, axes = viz.axes_of(9, 4.2, "seconds a frame (log scale; further left is faster)",
                              "mean of J and F, seen and unseen (%)")
-    offsets = {"OSVOS": (9, 2), "MaskTrack": (9, -9), "OnAVOS": (9, 3)}
+    offsets = {"OSVOS": (9, 2), "MaskTrack": (9, -9), "OnAVOS": (9, 3), "RVOS-Mask-ST+": (9, -14)}
     for name, (*quality, seconds) in LECTURE.items():
         online = seconds > 1
         axes.plot(seconds, np.mean(quality), "s" if online else "o", ms=12, color=RED if online else BLUE)
