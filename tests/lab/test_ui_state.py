@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import linecache
+import os
 import sys
 from pathlib import Path
 
@@ -201,9 +202,12 @@ def test_a_video_is_cut_shrunk_and_thinned(tmp_path):
 
 
 def test_a_folder_of_frames_needs_no_masks(tmp_path):
+    (tmp_path.parent / "empty").mkdir(exist_ok=True)
     for t in range(4):
         cv2.imwrite(str(tmp_path / f"{t:03d}.png"), np.full((50, 60, 3), 10 * t, np.uint8))
     clip = own.load(tmp_path)
+    with pytest.raises(VosError, match="no frames"):
+        own.load(tmp_path.parent / "empty")
     assert len(clip) == 4 and clip.size == (50, 60) and clip.masks[0] is None and clip.frames[2][0, 0, 0] == 20
 
 
@@ -242,6 +246,21 @@ def test_a_save_that_fails_leaves_the_clip_before(lab, monkeypatch, capsys):
         own.save(lab, source)
     assert len(lab.own) == 5 and {p.name for p in lab.work.iterdir()} == {"own"}
     (lab.work / "own").rename(lab.work / ".own-before")  # killed between the two renames
+    assert len(lab.own) == 5
+
+
+def test_a_save_that_dies_between_its_two_renames_leaves_the_clip_before(lab, monkeypatch, capsys):
+    own.save(lab, own.shipped().cut(0, 5))
+    rename = os.replace
+
+    def dies(source, target):
+        if Path(target).name == "own":
+            raise OSError(5, "Input/output error")
+        rename(source, target)
+
+    monkeypatch.setattr(own.os, "replace", dies)
+    with pytest.raises(VosError, match="Input/output"):
+        own.save(lab, own.shipped())
     assert len(lab.own) == 5
 
 

@@ -62,9 +62,10 @@ def load(path: str | Path, length: int = 50, seconds: float = 5.0, height: int =
         raise VosError(f"length={length}: a clip has at least 2 frames")
     if path.is_dir():
         try:
-            clip = folder.read(path)
-            return _shrink(clip.cut(0, length), height)
-        except VosError:
+            return _shrink(folder.read(path).cut(0, length), height)
+        except VosError:  # no masks yet; but where there are no frames either, that message is the right one
+            if not any(f.suffix.lower() in (".jpg", ".jpeg", ".png") for f in path.iterdir()):
+                raise
             frames = _folder(path, length, height)
     else:
         frames = _video(path, length, seconds, height)
@@ -176,7 +177,7 @@ def paint(clip: Clip, frames: Sequence[int] | int | None = None, objects: int = 
     """Show the mask painter for some frames (default: first, middle, last) of a clip; what is there already is kept."""
     global _current
     if frames is None:
-        frames = sorted({0, len(clip) // 2, len(clip) - 1})
+        frames = np.linspace(0, len(clip) - 1, 3).round().astype(int).tolist()  # moments that `show.frames` shows too
     _current = Painting(clip, [frames] if isinstance(frames, int) else list(frames), objects)
     return _current
 
