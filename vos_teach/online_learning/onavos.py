@@ -25,6 +25,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -78,8 +79,18 @@ class Adapting(OneFrame):
     a frame's seconds is one forward pass. `targets` holds the last frame's training target, H,W, to look at.
     """
 
+    task: Literal["one-shot"] = "one-shot"
+    config: Config
+    first: np.ndarray  # frame 0, H,W,3 uint8
+    first_mask: np.ndarray  # H,W uint8
+    last_mask: Tensor  # H,W bool
+    rng: np.random.Generator
+    optimizer: torch.optim.Optimizer
+    targets: Tensor | None
+
     def __init__(self, parent: Network, config: Config, loss: Callable[[Tensor, Tensor], Tensor] = hardest,
-                 device: str = "cpu", on_step=None, online_targets: Callable[..., Tensor] = library_targets):
+                 device: str = "cpu", on_step: Callable[[int, Network], None] | None = None,
+                 online_targets: Callable[..., Tensor] = library_targets):
         super().__init__(parent, config, loss, device, on_step)
         self.online_targets, self.targets = online_targets, None
 
@@ -87,7 +98,7 @@ class Adapting(OneFrame):
         """See Segmenter; K must be 1."""
         result = super().start(frame, masks)
         self.targets = None
-        if self.net is not None:
+        if self.net is not None and masks is not None:
             self.first = (frame.permute(1, 2, 0).cpu().numpy() * 255).round().astype(np.uint8)
             self.first_mask, self.last_mask = masks[0].cpu().numpy().astype(np.uint8), masks[0]
             self.rng = np.random.default_rng([self.seed, 1])
@@ -115,37 +126,41 @@ class Adapting(OneFrame):
 
     def adapt(self, frame: Tensor) -> None:
         """config.adapt_steps steps of learning, from this frame (3,H,W) and its target and from frame 0."""
-        c = self.config
-        self.net.train()
+        c, net = self.config, self.net
+        assert net is not None and self.targets is not None
+        net.train()
+        loss: Callable[[Tensor, Tensor], Tensor]
         for i in range(c.adapt_steps):
             if i % c.current_every == 0:
-                image, target, loss, weight = frame, self.targets, hardest, c.current_weight
+                image, target, weight, loss = frame, self.targets, c.current_weight, hardest
             else:
                 image, target = to_tensors(*affine(self.first, self.first_mask, self.rng))
                 loss, weight = self.loss, 1.0
                 if not target.any():  # rotated out of the frame
                     continue
             with torch.enable_grad():
-                value = weight * loss(self.net(image[None].to(self.device)), target[None].to(self.device))
+                value = weight * loss(net(image[None].to(self.device)), target[None].to(self.device))
                 self.optimizer.zero_grad(set_to_none=True)
                 value.backward()
             self.optimizer.step()
-        self.net.eval()
+        net.eval()
 
 
 class OnAVOS(osvos.OSVOS):
     """OnAVOS for any number of objects: one network each, merged per pixel."""
 
     def __init__(self, parent: Network, config: Config, loss: Callable[[Tensor, Tensor], Tensor] = hardest,
-                 device: str = "cpu", on_step=None, online_targets: Callable[..., Tensor] = library_targets):
+                 device: str = "cpu", on_step: Callable[[int, Network], None] | None = None,
+                 online_targets: Callable[..., Tensor] = library_targets):
         parent = parent.to(device).eval()
         OneObject.__init__(self, lambda: Adapting(parent, config, loss, device, on_step, online_targets))
         self.device, self.config = device, config
 
 
 def onavos(device: str = "cpu", scale: str = "small", steps: int | None = None, seconds: float | None = None,
-           init: str = "parent", weights: str | None = None, loss=hardest, on_step=None,
-           online_targets: Callable[..., Tensor] = library_targets, **changes) -> OnAVOS:
+           init: str = "parent", weights: str | None = None, loss: Callable[[Tensor, Tensor], Tensor] = hardest,
+           on_step: Callable[[int, Network], None] | None = None,
+           online_targets: Callable[..., Tensor] = library_targets, **changes: Any) -> OnAVOS:
     """Build OnAVOS. steps, seconds: the budget of frame 0's fine-tuning alone; online_targets: the selection rule,
     (prob H,W, last_mask H,W) -> H,W of 0, 1, 255; loss: for frame 0; changes: fields of Config, for example
     adapt_steps=0 for no adaptation; the rest as in osvos.
