@@ -1,5 +1,5 @@
-# Lab 0. For authors: see assignments/README.md; `vos-teach labs build` makes the notebook. Figures quoted below are from
-# runs at toy scale (2 CPU cores); ranges are wide enough for other machines.
+# Lab 0, for authors: `vos-teach labs build` makes the notebook. Figures quoted below are from runs at toy scale on two
+# CPU cores; ranges are wide enough for other machines.
 
 # %% [markdown]
 # # Lab 0: the task, the data, the measures
@@ -14,7 +14,8 @@
 #
 # - compute the two measures of video object segmentation, **J** (the region) and **F** (its boundary), and say when
 #   they disagree and which of them to believe;
-# - tell a system that is mediocre all the time from one that is good and then loses the object: **recall** and **decay**;
+# - tell a system that is mediocre all the time from one that is good and then loses the object: **recall** and
+#   **decay**;
 # - score answers that come without names: **zero-shot**, with the best assignment of proposals to objects;
 # - read and write **DAVIS**, the data set that the field measures itself on, without falling into its three traps;
 # - read a table of results with suspicion.
@@ -25,7 +26,6 @@
 # %% setup
 import math
 import tempfile
-import time
 from pathlib import Path
 
 import cv2
@@ -39,7 +39,7 @@ from vos_teach.data.png import PALETTE, read_mask, write_mask
 from vos_teach.metrics.measures import boundary
 from vos_teach.metrics.measures import radius as tolerance
 
-SCALE = "toy"  # or "small": also real sequences, where VOS_TEACH_DAVIS names a folder of DAVIS; minutes instead of seconds
+SCALE = "toy"  # or "small": also three real sequences, if VOS_TEACH_DAVIS names a folder of DAVIS; takes minutes
 lab = setup("lab0", scale=SCALE)
 
 # %% [markdown]
@@ -80,8 +80,9 @@ copied, _ = segment("copy-first", clip)
 show.frames(clip, {"truth": clip.masks, "copy-first": copied}, title="copy-first: the mask stays, the object leaves")
 
 # %% [markdown]
-# The mask stays where the object was. How bad is that, as a number between 0 (nothing right) and 1 (perfect)? **Commit
-# to a guess before you go on**: put yours in place of 0.5 and run the cell. You will see it again beside the measurement.
+# The mask stays where the object was. How bad is that, as a number between 0 (nothing right) and 1 (perfect)?
+# **Commit to a guess before you go on**: put yours in place of 0.5 and run the cell. You will see it again beside the
+# measurement.
 
 # %%
 my_guess = 0.5  # <- yours: the mean J of copy-first on this clip
@@ -104,9 +105,9 @@ predict("lab0.copy_first", my_guess, "J of copy-first on 'easy', mean over the f
 # 2. **Two empty masks agree**: the object is not there and nobody claims it. Then $0/0$ is set to **1**.
 # 3. **Void** pixels (where the annotators could not decide) do not count at all: they are taken out of *both* masks.
 #
-# **Exercise 1** (3 points). `pred` and `target` have shape `(T, H, W)`: T frames of H rows and W columns, bool, or 0 and
-# 1 (`np.asarray(x).astype(bool)` makes either bool). `void`, if given, has the same shape. Do not change the inputs:
-# whoever called you still needs them.
+# **Exercise 1** (3 points). `pred` and `target` have shape `(T, H, W)`: T frames of H rows and W columns, bool, or 0
+# and 1 (`np.asarray(x).astype(bool)` makes either bool). `void`, if given, has the same shape. Do not change the
+# inputs: whoever called you still needs them.
 
 # %% answer="lab0.jaccard"
 def jaccard(pred: np.ndarray, target: np.ndarray, void: np.ndarray | None = None) -> np.ndarray:
@@ -142,9 +143,9 @@ predict.reveal("lab0.copy_first", float(np.mean(j[1:-1])))
 show.curves({"copy-first": j}, "Your J, frame by frame")
 
 # %% [markdown]
-# *Expected: a mean of about 0.29.* The curve starts at 1, because in frame 0 the answer was given, and collapses as the
-# object walks out of its first mask. Most people guess too high: an overlap that looks like "about half" is a J of 0.33,
-# since what is missed and what is claimed wrongly both go into the union.
+# *Expected: a mean of about 0.29.* The curve starts at 1, because in frame 0 the answer was given, and collapses as
+# the object walks out of its first mask. Most people guess too high: an overlap that looks like "about half" is a J
+# of 0.33, since what is missed and what is claimed wrongly both go into the union.
 #
 # The same in a picture: what J calls the intersection is green; the other two colours are in the union only.
 
@@ -172,8 +173,8 @@ show.difference(copied[t], clip.masks[t], clip.frames[t], title=f"Frame {t}: J =
 # J counts area. If you cut an object out for a film, you care about its outline, and a large object hides a ragged
 # outline well: its area hardly changes. So the second measure looks at boundaries only. First we need them.
 #
-# DAVIS's rule: a pixel is **boundary** if its value differs from that of its neighbour to the **east**, to the **south**
-# or to the **south-east**.
+# DAVIS's rule: a pixel is **boundary** if its value differs from that of its neighbour to the **east**, to the
+# **south** or to the **south-east**.
 #
 # ```
 #       . . . . .          . . . . .
@@ -229,7 +230,8 @@ show.pair(first, boundary_map(first), ("mask", "your boundary map"))
 # Rounding makes r relatively larger on small frames (1.07 % of the diagonal on ours), so F is kinder there: **never
 # compare F across resolutions.**
 #
-# Let $b_A$ be the predicted boundary, $b_B$ the true one, and "near" mean a distance of at most r (a disk, not a square):
+# Let $b_A$ be the predicted boundary, $b_B$ the true one, and "near" mean a distance of at most r (a disk, not a
+# square):
 #
 # $$ P = \frac{|\{p \in b_A : p \text{ near } b_B\}|}{|b_A|} \qquad
 #    R = \frac{|\{p \in b_B : p \text{ near } b_A\}|}{|b_B|} \qquad F = \frac{2PR}{P+R} $$
@@ -294,9 +296,9 @@ j, f = (measure(said, truth)[t] for measure in (jaccard, boundary_f))
 show.mask_boundary(truth[t], tolerance(clip.size), other=said[t], title=f"Frame {t}: J = {j:.2f}, F = {f:.2f}")
 
 # %% [markdown]
-# *Expected: F falls faster than J, to about 0.1; its mean over the scored frames is 0.16.* The band reaches 2 pixels to
-# either side. After two frames the object has moved on by more than that, and then only those places count where the two
-# outlines happen to cross.
+# *Expected: F falls faster than J, to about 0.1; its mean over the scored frames is 0.16.* The band reaches 2 pixels
+# to either side. After two frames the object has moved on by more than that, and then only those places count where
+# the two outlines happen to cross.
 
 # %% [markdown]
 # ## 5. Where J and F disagree
@@ -350,9 +352,9 @@ slider(disagree, kind=["bicycle", "blob", "frayed"], n=(0, 12, 1, 2), bound=(0.0
        picture=["what F sees", "what J sees"])
 
 # %% [markdown]
-# Drag `n` slowly from 0. On the bicycle J breaks down at once: tubes three pixels wide, moved by two, hardly overlap with
-# themselves. F stays at 1 as long as the shift is within the tolerance; only then does it fall. Now widen `bound` and see F
-# forgive everything. Then choose `frayed` with n = 5: J hardly notices the teeth, F does.
+# Drag `n` slowly from 0. On the bicycle J breaks down at once: tubes three pixels wide, moved by two, hardly overlap
+# with themselves. F stays at 1 as long as the shift is within the tolerance; only then does it fall. Now widen
+# `bound` and see F forgive everything. Then choose `frayed` with n = 5: J hardly notices the teeth, F does.
 #
 # All of it at a glance:
 
@@ -369,8 +371,8 @@ figure.axes[0].set_xlabel("n (pixels)")
 figure
 
 # %% [markdown]
-# *Expected, at n = 2: bicycle J 0.44 and F 1.00, blob J 0.95 and F 1.00. At n = 5: frayed J 0.88 and F 0.58.* Blob and frayed
-# have the same J all along: to J a shift of a large object and a torn outline are the same mistake.
+# *Expected, at n = 2: bicycle J 0.44 and F 1.00, blob J 0.95 and F 1.00. At n = 5: frayed J 0.88 and F 0.58.* Blob
+# and frayed have nearly the same J all along: to J a shift of a large object and a torn outline are the same mistake.
 #
 # This is why papers report both, and their mean **J&F**. A high J with a low F is a region in the right place with a
 # bad outline (or holes). A low J with a high F is rare, and nearly always a thin structure.
@@ -383,20 +385,20 @@ figure
 # - b) J stays near 1 and F falls to near 0.
 #   Wrong: That is the other way round. Most of a thin structure's area is within two pixels of its boundary.
 # - c) J falls below one half and F stays at 1.
-#   Right: The tubes are hardly wider than the shift, so little overlaps; but every boundary pixel has its counterpart two
-#   pixels on, which is just within the tolerance.
+#   Right: The tubes are hardly wider than the shift, so little overlaps; but every boundary pixel has its counterpart
+#   two pixels on, which is just within the tolerance.
 # - d) Neither moves: two pixels are within the tolerance.
 #   Wrong: Only F has a tolerance. J counts pixels, and these are other pixels.
 
 # %% [markdown]
 # ## 6. Over time: recall and decay
 #
-# A clip gives one J per frame. Their mean says how good, not *how*: a system that is mediocre in every frame and one that
-# is perfect until it loses the object half way can have the same mean. Two more numbers tell them apart.
+# A clip gives one J per frame. Their mean says how good, not *how*: a system that is mediocre in every frame and one
+# that is perfect until it loses the object half way can have the same mean. Two more numbers tell them apart.
 #
-# **Recall**: the share of frames whose value is **strictly above** a threshold (0.5, if nothing else is said). How often
-# was the object found at all? A frame that is NaN (not a number) is a frame, and it is not above. A clip without frames:
-# NaN.
+# **Recall**: the share of frames whose value is **strictly above** a threshold (0.5, if nothing else is said). How
+# often was the object found at all? A frame that is NaN (not a number) is a frame, and it is not above. A clip
+# without frames: NaN.
 #
 # **Exercise 4** (1 point). `values` is an array or a list.
 
@@ -470,10 +472,10 @@ show.curves({s: published("drift-straight", s, "J") for s in ("osvos", "masktrac
 
 # %% [markdown]
 # *Expected: on `blackswan` all is well (J above 0.9, decay 0.00). OSVOS has J 0.71 on `breakdance` and 0.68 on
-# `drift-straight`: nearly the same mean. But the decays are 0.15 and 0.56.* On the first it is never very good and never
-# lost; on the second it is excellent for thirty frames and then loses the car. MaskTrack fades there within ten frames
-# and, with nothing left to pass on, stays at 0 (decay 0.87); OSVOS, which looks at each frame anew, finds the car again
-# for a moment.
+# `drift-straight`: nearly the same mean. But the decays are 0.15 and 0.56.* On the first it is never very good and
+# never lost; on the second it is excellent for thirty frames and then loses the car. MaskTrack fades there within ten
+# frames and, with nothing left to pass on, stays at 0 (decay 0.87); OSVOS, which looks at each frame anew, finds the
+# car again for a moment.
 
 # %% [markdown] quiz="lab0.q_decay" points=1
 # **Two systems have a mean J of 0.60 on a clip of 80 frames. One has decay 0.02, the other 0.45. What does that tell?**
@@ -546,10 +548,10 @@ for name, c in story.items():
         print(f"{name:12}{system:12}" + "".join(f"{v:8.3f}" for v in found) + f"{took:9.3f}")
 
 # %% [markdown]
-# *Expected, J at toy scale: copy-first 0.05 to 0.3; copy-flow about 0.6 on `easy` and `look-alike`, 0.05 to 0.2 on the other
-# two; mask-blind 0.05 to 0.25; OSVOS 0.6 to 0.85 on `easy`, 0.2 to 0.4 on `occlusion`, 0.3 to 0.5 on `look-alike`, 0.5 to
-# 0.9 on `re-entry`* (twenty steps are few, so OSVOS varies from machine to machine). Before you believe a number, look at the
-# pictures:
+# *Expected, J at toy scale: copy-first 0.05 to 0.3; copy-flow about 0.6 on `easy` and `look-alike`, 0.05 to 0.2 on
+# the other two; mask-blind 0.05 to 0.25; OSVOS 0.6 to 0.85 on `easy`, 0.2 to 0.4 on `occlusion`, 0.3 to 0.5 on
+# `look-alike`, 0.5 to 0.9 on `re-entry`* (twenty steps are few, so OSVOS varies from machine to machine). Before you
+# believe a number, look at the pictures:
 
 # %%
 worst = "re-entry"
@@ -565,11 +567,12 @@ show.curves({s: jaccard(stack(results[s, worst], 1), stack(story[worst].masks, 1
             f"J on '{worst}'")
 
 # %% [markdown]
-# `copy-flow` loses the object where it crosses the border, and its mask stays behind on the background; the flow cannot
-# fetch the object back. (That the copies rise at the very end is luck: the object returns to where it began.) OSVOS looks
-# at each frame by itself, so it has the object back at once. A few stray pixels while it is away can cost it all those
-# frames, though: two runs that look alike can differ by 0.3 in mean J on this clip. On `look-alike` the tables are turned: OSVOS
-# learned what the object looks like, and others look like that. Each stage of this course answers one of these failures.
+# `copy-flow` loses the object where it crosses the border, and its mask stays behind on the background; the flow
+# cannot fetch the object back. (That the copies rise at the very end is luck: the object returns to where it began.)
+# OSVOS looks at each frame by itself, so it has the object back at once. A few stray pixels while it is away can cost
+# it all those frames, though: two runs that look alike can differ by 0.3 in mean J on this clip. On `look-alike` the
+# tables are turned: OSVOS learned what the object looks like, and others look like that. Each stage of this course
+# answers one of these failures.
 
 # %%
 show.frames(story["look-alike"], {"truth": story["look-alike"].masks, "copy-flow": results["copy-flow", "look-alike"],
@@ -579,9 +582,9 @@ show.frames(story["look-alike"], {"truth": story["look-alike"].masks, "copy-flow
 # %% [markdown]
 # ### Did it use the mask at all?
 #
-# `mask-blind` never sees which object is meant. On our toy clips, full of things that nobody asks for, that is fatal. On
-# DAVIS-2016, where each clip shows one thing that stands out, it is not. Measured on the 12 validation sequences that
-# we have (of 20), at 240p, by this package:
+# `mask-blind` never sees which object is meant. On our toy clips, full of things that nobody asks for, that is fatal.
+# On DAVIS-2016, where each clip shows one thing that stands out, it is not. Measured on the 12 validation sequences
+# that we have (of 20), at 240p, by this package:
 #
 # | system | J | what it is told |
 # |---|---|---|
@@ -590,17 +593,17 @@ show.frames(story["look-alike"], {"truth": story["look-alike"].masks, "copy-flow
 # | mask-blind | **0.576** | **nothing** |
 # | OSVOS, 30 s of fine-tuning | 0.716 | the first mask, learnt |
 #
-# So four fifths of OSVOS's figure can be had without the mask. To see whether a system follows it, ask for *either* of
-# two objects: in composites of two sequences OSVOS got J 0.605 for the object that was asked for and 0.047 for the other
-# one; mask-blind got 0.333 for both.
+# So four fifths of OSVOS's figure can be had without the mask. To see whether a system follows it, ask for *either*
+# of two objects: in composites of two sequences OSVOS got J 0.605 for the object that was asked for and 0.047 for the
+# other one; mask-blind got 0.333 for both.
 
 # %% [markdown] quiz="lab0.q_mask_blind" points=1
 # **A new one-shot system reaches J = 0.80 on DAVIS-2016. Does that prove that it uses the first mask?**
 #
 # - a) Yes: without the mask nobody could know which object is meant.
 #   Wrong: In DAVIS-2016 there is usually one thing that stands out. Guess that, and see the table above.
-# - b) No. One object is annotated per clip, and mostly it is the one that stands out; a system that ignores the mask can
-#   score high. Ask it for another object of the same clip and see whether the answer changes.
+# - b) No. One object is annotated per clip, and mostly it is the one that stands out; a system that ignores the mask
+#   can score high. Ask it for another object of the same clip and see whether the answer changes.
 #   Right: A measure on data without rivals cannot see the difference. Several objects in a clip (DAVIS-2017), or
 #   composites, can.
 # - c) No: 0.80 is below the published figures, so it proves nothing.
@@ -633,8 +636,8 @@ print(f"'{mine.name}': {len(mine)} frames, objects {mine.ids}, {len(painted)} fr
 show.frames(mine, title="Your clip, and its masks where there are any")
 
 # %% [markdown]
-# Two objects make two scores per clip. Which mean do we want? Run all systems and look at both objects first. In your own
-# clip only the painted frames after the first can be scored, the last one included: there are no others.
+# Two objects make two scores per clip. Which mean do we want? Run all systems and look at both objects first. In your
+# own clip only the painted frames after the first can be scored, the last one included: there are no others.
 
 # %%
 own_results, own_seconds = {}, {}
@@ -667,8 +670,8 @@ for system in SYSTEMS:
 #
 # - a) Because large objects count for more then.
 #   Wrong: Each object counts once, whatever its size; J of each is divided by its own union.
-# - b) Because what is asked is always one object: each is a task of its own. Averaged over clips, an object in a crowd, the
-#   hard case, would count a quarter of one that is alone.
+# - b) Because what is asked is always one object: each is a task of its own. Averaged over clips, an object in a
+#   crowd, the hard case, would count a quarter of one that is alone.
 #   Right: Five tasks were set, so five results are averaged. The mean over clips would reward a system for the easy,
 #   lonely objects.
 # - c) Because background would count otherwise.
@@ -695,10 +698,11 @@ for system in SYSTEMS:
 # %% [markdown]
 # ## 9. Zero-shot: answers without names
 #
-# In zero-shot nobody says which object is number 1. A system returns up to 20 **proposals**, tracks of masks in any order,
-# and the ground truth has G objects. Which proposal answers for which object? The kindest **one-to-one** assignment, made
-# once per clip: of all ways to pair objects with proposals, the one with the **largest total score**, where a pair's score
-# is its mean (J+F)/2 over **all** frames (none was given, so none is left out). Proposals left over cost nothing.
+# In zero-shot nobody says which object is number 1. A system returns up to 20 **proposals**, tracks of masks in any
+# order, and the ground truth has G objects. Which proposal answers for which object? The kindest **one-to-one**
+# assignment, made once per clip: of all ways to pair objects with proposals, the one with the **largest total
+# score**, where a pair's score is its mean (J+F)/2 over **all** frames (none was given, so none is left out).
+# Proposals left over cost nothing.
 #
 # Taking the best for each object in turn is not that. Two objects, two proposals:
 #
@@ -723,15 +727,15 @@ def match_proposals(scores: np.ndarray) -> list[tuple[int, int]]:
     ### BEGIN SOLUTION
     scores = np.nan_to_num(np.asarray(scores, np.float64))  # a copy
     objects, proposals = optimize.linear_sum_assignment(scores, maximize=True)
-    return [(int(g), int(p)) for g, p in zip(objects, proposals)]
+    return [(int(g), int(p)) for g, p in zip(objects, proposals, strict=True)]
     ### END SOLUTION
 
 # %% check="lab0.match_proposals" points=3
 check("lab0.match_proposals", match_proposals)
 
 # %% [markdown]
-# Let us play zero-shot. We throw the tracks of four systems on your clip into one bag, shake it, and take away their names.
-# Your functions score every track against every object, and your assignment finds out who is who.
+# Let us play zero-shot. We throw the tracks of four systems on your clip into one bag, shake it, and take away their
+# names. Your functions score every track against every object, and your assignment finds out who is who.
 
 # %%
 bag = [(s, k) for s in ("copy-first", "copy-flow", "osvos") for k in mine.ids] + [("mask-blind", mine.ids[0])]
@@ -749,19 +753,20 @@ for g, k in enumerate(mine.ids):
     print(f"object {k}:   " + "".join(f"{v:7.3f}{'*' if (g, p) in pairs else ' '}" for p, v in enumerate(scores[g])))
 for g, p in pairs:
     print(f"object {mine.ids[g]} is answered by proposal {p}, which was {bag[p][0]}'s object {bag[p][1]}")
-print(f"zero-shot J&F: {np.mean([scores[pair] for pair in pairs]):.3f}, with {len(bag) - len(pairs)} proposals to spare")
+found = np.mean([scores[pair] for pair in pairs])
+print(f"zero-shot J&F: {found:.3f}, with {len(bag) - len(pairs)} proposals to spare")
 
 # %% [markdown]
 # The stars mark your assignment. (Our bag is unfair: these systems were shown the first masks, so they know what the
 # objects are, which is the hard half of zero-shot.) Note what the rule rewards: many proposals. With twenty tries the
-# assignment picks the best one *after seeing the truth*, and the other eighteen are free. That is why their number is limited,
-# and why zero-shot and one-shot figures cannot be compared.
+# assignment picks the best one *after seeing the truth*, and the other eighteen are free. That is why their number is
+# limited, and why zero-shot and one-shot figures cannot be compared.
 
 # %% [markdown]
 # ## 10. Reading DAVIS
 #
-# DAVIS is a folder: frames as JPEG, masks as PNG, lists of names. We write two of our clips in exactly that form and read
-# them back with the reader that reads the real one.
+# DAVIS is a folder: frames as JPEG, masks as PNG, lists of names. We write two of our clips in exactly that form and
+# read them back with the reader that reads the real one.
 
 # %%
 folder = Path(tempfile.mkdtemp()) / "DAVIS"
@@ -789,7 +794,8 @@ print(f"ids {np.unique(renamed)}, resized with smoothing, become {np.unique(smoo
 show.pair(ids, PALETTE[ids], ("ids", "as any viewer shows it"))
 
 # %% [markdown]
-# Halfway between background and object 5 lie "objects" 1, 2, 3 and 4. So masks are resized by nearest neighbour, always.
+# Halfway between background and object 5 lie "objects" 1, 2, 3 and 4. So masks are resized by nearest neighbour,
+# always.
 #
 # **Trap 2: the year decides what a mask means, never its values.** In DAVIS-2016 anything above 0 is *the* object, and
 # files often store it as 255. In DAVIS-2017 values are ids and 255 is **void**. Read a 2016 file by 2017's rule and the
@@ -817,13 +823,13 @@ marked[band[0]] = VOID
 show.pair(PALETTE[marked], sloppy[0], ("truth: object, and void around it", "two pixels too large"))
 
 # %% [markdown]
-# *Expected: well below 1 without, exactly 1 with.* A protocol has to say what void is: in the one-shot task of DAVIS-2017
-# it counts as background, in the zero-shot task it does not count.
+# *Expected: well below 1 without, exactly 1 with.* A protocol has to say what void is: in the one-shot task of
+# DAVIS-2017 it counts as background, in the zero-shot task it does not count.
 #
 # ### Predictions as files
 #
-# Benchmarks score folders of PNGs. So write OSVOS's answers and your own baseline's as DAVIS wants them, let the package's
-# `evaluate` (which agrees with DAVIS's official tool) score the folder, and compare with your functions.
+# Benchmarks score folders of PNGs. So write OSVOS's answers and your own baseline's as DAVIS wants them, let the
+# package's `evaluate` (which agrees with DAVIS's official tool) score the folder, and compare with your functions.
 
 # %%
 for system in ("copy-flow", "osvos"):
@@ -833,14 +839,15 @@ for system in ("copy-flow", "osvos"):
         for t, name in enumerate(c.frame_names):
             write_mask(there / c.name / f"{name}.png", masks[t])
     official = metrics.evaluate(there, folder, "one-shot", year=2017, processes=1)
-    own_rows = []
+    rows = []
     for c in davis.read(folder, year=2017):
         masks = [read_mask(there / c.name / f"{name}.png") for name in c.frame_names]
-        own_rows += [(jaccard(stack(masks, k), stack(c.masks, k))[1:-1].mean(),
-                      boundary_f(stack(masks, k), stack(c.masks, k))[1:-1].mean()) for k in c.ids]
-    yours = np.mean(own_rows, axis=0)
-    print(f"{system:10} {official['objects']} objects   evaluate: J {official['J']['mean']:.4f} F {official['F']['mean']:.4f}"
-          f"   yours: J {yours[0]:.4f} F {yours[1]:.4f}")
+        for k in c.ids:
+            said, true = stack(masks, k)[1:-1], stack(c.masks, k)[1:-1]
+            rows.append((jaccard(said, true).mean(), boundary_f(said, true).mean()))
+    yours = np.mean(rows, axis=0)
+    print(f"{system:10} {official['objects']} objects   evaluate: J {official['J']['mean']:.4f} "
+          f"F {official['F']['mean']:.4f}   yours: J {yours[0]:.4f} F {yours[1]:.4f}")
 
 # %% [markdown]
 # *Expected: the same to the last digit.* Three objects in two clips, and the mean is over the three. You own an
@@ -858,18 +865,19 @@ for system in ("copy-flow", "osvos"):
 # | annotations | 6,331 | 1,475 | 1,692 | 1,465 | 3,440 | 13,543 | **191,378** |
 # | minutes | 3.52 | 0.59 | 9.01 | 7.70 | 2.88 | 5.17 | **345** |
 #
-# Fifty times DAVIS-2017's videos, annotated only every fifth frame. And one new idea: its validation set has objects of
-# categories that occur in training (**seen**) and of categories that do not (**unseen**), scored apart. Two rows of the
-# lecture's results there (published): OSVOS J 59.8 seen and 54.2 unseen; S2S, an RNN trained on YouTube-VOS, 66.7 and 48.2.
+# Fifty times DAVIS-2017's videos, annotated only every fifth frame. And one new idea: its validation set has objects
+# of categories that occur in training (**seen**) and of categories that do not (**unseen**), scored apart. Two rows
+# of the lecture's results there (published): OSVOS J 59.8 seen and 54.2 unseen; S2S, an RNN trained on YouTube-VOS,
+# 66.7 and 48.2.
 
 # %% [markdown] quiz="lab0.q_scale" points=1
 # **What does YouTube-VOS's scale buy, and what do its unseen categories test?**
 #
 # - a) Scale makes figures more precise; unseen categories test whether the annotators were consistent.
-#   Wrong: More data does give steadier figures, but the systems changed more than the figures did. And "unseen" is about
-#   the system's training, not about the annotators.
-# - b) Scale lets networks learn motion and memory from video itself instead of from single images; unseen categories test
-#   whether what they learned holds for things they never saw, or is a recogniser of known classes.
+#   Wrong: More data does give steadier figures, but the systems changed more than the figures did. And "unseen" is
+#   about the system's training, not about the annotators.
+# - b) Scale lets networks learn motion and memory from video itself instead of from single images; unseen categories
+#   test whether what they learned holds for things they never saw, or is a recogniser of known classes.
 #   Right: Recurrent networks and memories need thousands of clips. The price shows in the gap: S2S loses 18 points from
 #   seen to unseen, OSVOS, which learns the object anew from its first frame, loses 6.
 # - c) Scale makes online learning faster; unseen categories are the fast-moving objects.
@@ -895,19 +903,20 @@ for name, function in {"jaccard": jaccard, "boundary_map": boundary_map, "bounda
 card.show(lab)
 
 # %% [markdown] manual="lab0.reflection" points=4
-# **Reflection** (4 points; about 150 words). A company shows you its one-shot system: "mean J 0.85 on 20 clips, one object
-# each, frames 0 to the end, 4 seconds a clip." You may ask for three further measurements, and no more. Which, and what
-# could each of them reveal that J = 0.85 hides? Refer to at least one thing that you measured in this lab.
+# **Reflection** (4 points; about 150 words). A company shows you its one-shot system: "mean J 0.85 on 20 clips, one
+# object each, frames 0 to the end, 4 seconds a clip." You may ask for three further measurements, and no more. Which,
+# and what could each of them reveal that J = 0.85 hides? Refer to at least one thing that you measured in this lab.
 #
 # ### BEGIN SOLUTION
 # *A model answer; others are as good if they name a weakness that J hides and a measurement that shows it.*
 #
-# First, J for **either of two objects** in the same clip. With one object per clip a system may ignore the mask: mask-blind
-# reaches 0.58 on DAVIS-2016 and OSVOS 0.72. If the answer does not change with the question, it finds what stands out.
+# First, J for **either of two objects** in the same clip. With one object per clip a system may ignore the mask:
+# mask-blind reaches 0.58 on DAVIS-2016 and OSVOS 0.72. If the answer does not change with the question, it finds what
+# stands out.
 #
-# Second, **decay, and recall, without frame 0** on clips five times as long. Frame 0 is given and adds a 1; on short clips that is
-# worth several hundredths. With copy-flow on `re-entry` the mean said little, while the curve showed that it never came back once
-# the object had left. A decay of 0.3 would say that 0.85 is a property of short clips.
+# Second, **decay, and recall, without frame 0** on clips five times as long. Frame 0 is given and adds a 1; on short
+# clips that is worth several hundredths. With copy-flow on `re-entry` the mean said little, while the curve showed
+# that it never came back once the object had left. A decay of 0.3 would say that 0.85 is a property of short clips.
 #
 # Third, **F at a stated resolution**. In my experiment a fringe of 5 pixels around a large blob hardly cost any J, but
 # a large part of F: for cutting objects out of a film J alone is blind.
@@ -920,8 +929,8 @@ card.show(lab)
 # %% [markdown]
 # ## Recap
 #
-# - **J** is intersection over union, per frame, 1 where both are empty; **F** compares outlines within a tolerance of 0.8 %
-#   of the diagonal. J is blind to ragged outlines, F to none, but it forgives small shifts. Report both.
+# - **J** is intersection over union, per frame, 1 where both are empty; **F** compares outlines within a tolerance of
+#   0.8 % of the diagonal. J is blind to ragged outlines; F sees them, but forgives small shifts. Report both.
 # - The mean hides time: **recall** says how often the object was found, **decay** what is lost along the way.
 # - One-shot leaves out what was given and averages over objects; zero-shot scores the best one-to-one **assignment**.
 # - Ids are not colours, the year decides what 255 means, and void is not background.
@@ -931,6 +940,7 @@ card.show(lab)
 # hides, the network when its mask is ignored or its look is shared. The best of today was OSVOS, and it paid: look at
 # its seconds a frame. Why it works at all, learning from a *single* frame, and why it costs that much, is lab 1.
 #
-# **Reading.** Perazzi et al., *A benchmark dataset and evaluation methodology for video object segmentation*, CVPR 2016
-# (section 4: the measures). Pont-Tuset et al., *The 2017 DAVIS challenge*, arXiv 1704.00675. Xu et al., *YouTube-VOS*, ECCV
+# **Reading.** Perazzi et al., *A benchmark dataset and evaluation methodology for video object segmentation*, CVPR
+# 2016 (section 4: the measures). Pont-Tuset et al., *The 2017 DAVIS challenge*, arXiv 1704.00675. Xu et al.,
+# *YouTube-VOS*, ECCV
 # 2018. In this package: `vos_teach/metrics/measures.py` is what you wrote, made fast.
