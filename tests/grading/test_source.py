@@ -202,3 +202,17 @@ def test_setup_installs_only_what_is_missing(monkeypatch, here, wheel, asked):
     else:
         (command,) = calls
         assert command[1:] == ["-m", "pip", "install", "-q", asked]  # no -U: torch and numpy stay as they are
+
+
+@pytest.mark.parametrize("missing", ["nbgrader", "jupytext"])
+def test_without_the_extra_the_command_says_what_to_install(tiny, monkeypatch, missing):
+    import sys
+
+    from vos_teach.grading import commands
+
+    for name in [n for n in sys.modules if n == "vos_teach.grading.course" or n.partition(".")[0] == missing]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, missing, None)
+    monkeypatch.chdir(tiny)
+    with pytest.raises(VosError, match=rf"{missing} is missing: pip install 'vos_teach\[grading\]'"):
+        commands.build()

@@ -64,6 +64,7 @@ def _grading(function: Any, *arguments: Any) -> Any:
     try:
         return function(*arguments)
     except ModuleNotFoundError as error:
-        if (error.name or "").startswith("vos_teach"):
+        missing = (error.name or "").partition(".")[0]
+        if missing == "vos_teach":
             raise
-        raise VosError(f"{error.name} is missing: pip install 'vos_teach[grading]'") from None
+        raise VosError(f"{missing} is missing: pip install 'vos_teach[grading]'") from None
