@@ -571,8 +571,9 @@ show.curves({s: jaccard(stack(results[s, worst], 1), stack(story[worst].masks, 1
 # cannot fetch the object back. (That the copies rise at the very end is luck: the object returns to where it began.)
 # OSVOS looks at each frame by itself, so it has the object back at once. A few stray pixels while it is away can cost
 # it all those frames, though: two runs that look alike can differ by 0.3 in mean J on this clip. On `look-alike` the
-# tables are turned: OSVOS learned what the object looks like, and others look like that. Each stage of this course
-# answers one of these failures.
+# tables are turned: OSVOS has learned the object's looks, and here other things share them, the red ground and (after
+# some more steps) the copies; the flow knows where the object was a moment ago. Each stage of this course answers one
+# of these failures.
 
 # %%
 show.frames(story["look-alike"], {"truth": story["look-alike"].masks, "copy-flow": results["copy-flow", "look-alike"],

@@ -75,7 +75,8 @@ def answers():
     for cell in read(path):
         if cell.tag == "answer":
             exec("from __future__ import annotations\nimport math\nimport cv2\nimport numpy as np\n"
-                 "from scipy import ndimage, optimize\nfrom vos_teach.metrics.measures import boundary\n" + re.sub(r"^### .*$", "", cell.text, flags=re.M), space)
+                 "from scipy import ndimage, optimize\n"
+                 "from vos_teach.metrics.measures import boundary\n" + re.sub(r"^### .*$", "", cell.text, flags=re.M), space)
     return {f"lab0.{name}": f for name, f in space.items() if f"lab0.{name}" in {e.name for e in lab0.EXERCISES}}
 
 
