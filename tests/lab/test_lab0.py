@@ -76,7 +76,8 @@ def answers():
         if cell.tag == "answer":
             exec("from __future__ import annotations\nimport math\nimport cv2\nimport numpy as np\n"
                  "from scipy import ndimage, optimize\n"
-                 "from vos_teach.metrics.measures import boundary\n" + re.sub(r"^### .*$", "", cell.text, flags=re.M), space)
+                 "from vos_teach.metrics.measures import boundary\n"
+                 + re.sub(r"^### .*$", "", cell.text, flags=re.M), space)
     return {f"lab0.{name}": f for name, f in space.items() if f"lab0.{name}" in {e.name for e in lab0.EXERCISES}}
 
 
