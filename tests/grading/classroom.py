@@ -87,7 +87,9 @@ class Course:
 
     def reference(self) -> dict:
         """The student's notebook with all answers filled in."""
-        return filled(self.released(), {c["id"]: "".join(c["source"]) for c in self.answered["cells"] if _solution(c)})
+        marker = re.compile(rf"^[ \t]*({source.BEGIN}|{source.END})[ \t]*\n?", re.M)
+        return filled(self.released(), {c["id"]: marker.sub("", "".join(c["source"])) for c in self.answered["cells"]
+                                        if _solution(c)})
 
     def submit(self, student: str, notebook: dict) -> None:
         path = self.folder / "submitted" / student / self.lab / f"{self.stem}.ipynb"
