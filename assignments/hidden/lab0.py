@@ -10,15 +10,17 @@ import math
 import numpy as np
 
 from vos_teach.lab.cases import Case, equals
-from vos_teach.lab.exercises.lab0 import (
+from vos_teach.lab.exercises.lab0_calls import (
     blob,
-    boundary_f,
-    boundary_map,
     clip_pair,
-    decay,
-    jaccard,
     moved,
     pairing,
+)
+from vos_teach.lab.exercises.lab0_oracles import (
+    boundary_f,
+    boundary_map,
+    decay,
+    jaccard,
     recall,
 )
 

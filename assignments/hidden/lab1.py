@@ -11,26 +11,30 @@ from vos_teach.lab.exercises.lab1 import (
     bce_oracle,
     bce_with_gradient,
     belief,
-    blob,
+    logits_and_target,
+    targets_oracle,
+)
+from vos_teach.lab.exercises.lab1_common import blob
+from vos_teach.lab.exercises.lab1_finetune import (
     counts_steps,
     finetune_call,
     finetune_case,
-    gaussian_oracle,
     keeps_frozen,
     keeps_norms,
     learns,
     leaves_parent,
-    logits_and_target,
+    moves_together,
+    of_each,
+    same_for_same_seed,
+    thrice,
+)
+from vos_teach.lab.exercises.lab1_osmn import (
+    gaussian_oracle,
     lopsided,
     modulate_call,
     modulate_oracle,
     modulate_with_gradient,
-    moves_together,
-    of_each,
     one_pixel,
-    same_for_same_seed,
-    targets_oracle,
-    thrice,
 )
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from vos_teach.lab import check
-from vos_teach.lab.exercises import lab1
+from vos_teach.lab.exercises import lab1, lab1_finetune, lab1_osmn
 
 judging = sys.modules["vos_teach.lab.check"]
 HIDDEN = Path(__file__).parents[2] / "assignments" / "hidden"
@@ -34,7 +34,7 @@ def test_selection_by_hand():
 def test_gaussian_by_hand():
     mask = torch.zeros(96, 160, dtype=torch.bool)
     mask[10, 20:25] = True
-    got = lab1.gaussian_oracle(mask)
+    got = lab1_osmn.gaussian_oracle(mask)
     assert got[10, 22] == 1 and got[11, 22] == pytest.approx(math.exp(-0.5))  # the floor is 1 pixel at 96
     assert got[10, 23] == pytest.approx(math.exp(-0.5 / 1.4826**2))  # distances 2 1 0 1 2: their middle is 1
 
@@ -72,7 +72,7 @@ def test_public_and_hidden_cases_differ_in_size(monkeypatch):
 def test_a_copy_of_the_tiny_network_writes_into_the_same_log():
     import copy
 
-    net = lab1.Tiny(0)
-    net.log = lab1.Log()
+    net = lab1_finetune.Tiny(0)
+    net.log = lab1_finetune.Log()
     copy.deepcopy(net)(torch.rand(1, 3, 8, 8))
     assert net.log.seen[0].shape == (1, 3, 8, 8)

@@ -44,7 +44,7 @@ def secrets(root: Path) -> dict[str, str]:
                     if len(packed(why)) >= DISTINCTIVE:
                         found[packed(why)] = f"what is said of {letter}) in {cell.name}"
     for path in sorted((root / "assignments" / "hidden").glob("lab*.py")):
-        public = library + _texts(package.glob(f"lab/exercises/{path.name}"))
+        public = library + _texts(package.glob(f"lab/exercises/{path.stem}*.py"))
         lines = {packed(line) for line in path.read_text(encoding="utf-8").splitlines()}
         lines = {line for line in lines if len(line) >= DISTINCTIVE}
         own = {line for line in lines if line not in public}

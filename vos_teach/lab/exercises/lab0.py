@@ -1,399 +1,63 @@
 """Lab 0, the task, the data, the measures: what each answer is judged by.
 
-The oracles below are slow on purpose and share nothing with vos_teach.metrics: they visit pixels, pairs of pixels and
-permutations one by one, so that each can be read as the definition. Students' answers work on NumPy arrays.
+Students' answers work on NumPy arrays. The oracles are in lab0_oracles.py.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
-from vos_teach.lab.cases import Call, Case, Exercise, brief, equals
-
-# ---------------------------------------------------------------------------------------------------------- oracles
-
-
-def jaccard(pred: np.ndarray, target: np.ndarray, void: np.ndarray | None = None) -> np.ndarray:
-    """J of each frame, pixel by pixel."""
-    values = []
-    for t in range(len(pred)):
-        both = either = 0
-        for y, x in np.ndindex(*pred.shape[1:]):
-            if void is not None and void[t, y, x]:
-                continue
-            both += bool(pred[t, y, x]) and bool(target[t, y, x])
-            either += bool(pred[t, y, x]) or bool(target[t, y, x])
-        values.append(both / either if either else 1.0)
-    return np.array(values, np.float64)
-
-
-def boundary_map(mask: np.ndarray) -> np.ndarray:
-    """H,W: on where a pixel differs from the one to its east, south or south-east that is inside the frame."""
-    h, w = mask.shape
-    inside = mask.astype(bool).tolist()
-    on = np.zeros((h, w), bool)
-    for y in range(h):
-        for x in range(w):
-            # the last row has nothing to its south, so it looks east only; the last column south only
-            east = x + 1 < w and inside[y][x] != inside[y][x + 1]
-            south = y + 1 < h and inside[y][x] != inside[y + 1][x]
-            diagonal = y + 1 < h and x + 1 < w and inside[y][x] != inside[y + 1][x + 1]
-            on[y, x] = east or south or diagonal
-    return on
-
-
-def disk_radius(size: tuple[int, int], bound: float) -> int:
-    """F's tolerance in pixels: a fraction of the diagonal, rounded up."""
-    return math.ceil(bound * math.hypot(*size))
-
-
-def boundary_f(pred: np.ndarray, target: np.ndarray, void: np.ndarray | None = None, bound: float = 0.008
-               ) -> np.ndarray:
-    """F of each frame: for every boundary pixel, look for one of the other boundary within reach."""
-    return _boundary_f(pred, target, void, bound)
-
-
-def recall(values: Sequence[float], threshold: float = 0.5) -> float:
-    """The share of frames above the threshold, counted one by one."""
-    above = sum(1 for v in values if v > threshold)  # NaN is above nothing
-    return above / len(values) if len(values) else math.nan
-
-
-def decay(values: Sequence[float], bins: int = 4) -> float:
-    """Mean of the first span of time minus mean of the last. Borders in whole numbers: no rounding of fractions."""
-    n = len(values)
-    if n == 0:
-        return math.nan
-    borders = [(2 * (n - 1) * k + bins) // (2 * bins) for k in range(bins + 1)]  # halves go up
-    means = []
-    for first, last in (borders[:2], borders[-2:]):
-        span = [v for v in values[first : last + 1] if not math.isnan(v)]
-        means.append(sum(span) / len(span) if span else math.nan)
-    return means[0] - means[1]
-
-
-def best_total(scores: np.ndarray) -> float:
-    """The largest total score of any one-to-one assignment: all of them are tried."""
-    table = [[0.0 if math.isnan(s) else float(s) for s in row] for row in scores]
-    g, p = scores.shape
-    if g <= p:
-        return max(sum(table[i][j] for i, j in enumerate(order)) for order in itertools.permutations(range(p), g))
-    return max(sum(table[i][j] for j, i in enumerate(order)) for order in itertools.permutations(range(g), p))
-
-
-# --------------------------------------------------------------------------------------------------- usual mistakes
-
-
-def _boundary_f(pred: Any, target: Any, void: Any = None, bound: float = 0.008,
-                edges: Callable[[np.ndarray], np.ndarray] = boundary_map,
-                reach: Callable[[tuple[int, int], float], float] = disk_radius,
-                distance: Callable[[int, int], float] = math.hypot, both_empty: float = 1.0, clear: str = "before",
-                mean: Callable[..., float] = lambda p, r, n, m: 2 * p * r / (p + r) if p + r else 0.0) -> np.ndarray:
-    """F, with each of its rules exchangeable."""
-    values = []
-    for t in range(len(pred)):
-        points = []
-        for mask in (pred[t].astype(bool), target[t].astype(bool)):
-            if void is not None and clear == "before":
-                mask = mask & ~void[t].astype(bool)
-            on = edges(mask)
-            if void is not None and clear == "after":
-                on = on & ~void[t].astype(bool)
-            points.append({(int(y), int(x)) for y, x in np.argwhere(on)})
-        a, b = points
-        if not a or not b:
-            values.append(both_empty if len(a) == len(b) else 0.0)
-            continue
-        r = math.floor(reach(pred.shape[1:], bound))
-        steps = [(dy, dx) for dy in range(-r, r + 1) for dx in range(-r, r + 1) if distance(dy, dx) <= r]
-
-        def near(some: set, others: set, steps: list = steps) -> float:
-            return sum(any((y + dy, x + dx) in others for dy, dx in steps) for y, x in some) / len(some)
-
-        values.append(mean(near(a, b), near(b, a), len(a), len(b)))
-    return np.array(values, np.float64)
-
-
-def _f(**rules: Any) -> Callable[..., np.ndarray]:
-    def wrong(pred: Any, target: Any, void: Any = None, bound: float = 0.008) -> np.ndarray:
-        return _boundary_f(pred, target, void, bound, **rules)
-
-    return wrong
-
-
-def _shifted(mask: np.ndarray, dy: int, dx: int, mode: str = "edge") -> np.ndarray:
-    """The neighbour at (+dy, +dx) of every pixel; outside the frame the edge again, or 0."""
-    pad = np.pad(mask.astype(bool), 1, mode=mode)  # type: ignore[call-overload]
-    return pad[1 + dy : 1 + dy + mask.shape[0], 1 + dx : 1 + dx + mask.shape[1]]
-
-
-def _edges(*looks: tuple[int, int], mode: str = "edge") -> Callable[[np.ndarray], np.ndarray]:
-    def edges(mask: np.ndarray) -> np.ndarray:
-        return np.any([mask.astype(bool) != _shifted(mask, dy, dx, mode) for dy, dx in looks], 0)
-
-    return edges
-
-
-_AROUND = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx]
-_CROSS = [(-1, 0), (1, 0), (0, -1), (0, 1)]
-_HERE = [(0, 1), (1, 0), (1, 1)]
-
-
-def _inside(looks: list[tuple[int, int]], mode: str) -> Callable[[np.ndarray], np.ndarray]:
-    """The object's own outermost pixels."""
-    return lambda mask: mask.astype(bool) & _edges(*looks, mode=mode)(mask)
-
-
-def _wrapped(mask: np.ndarray) -> np.ndarray:
-    return np.any([mask.astype(bool) != np.roll(mask.astype(bool), (-dy, -dx), (0, 1)) for dy, dx in _HERE], 0)
-
-
-def _interior(mask: np.ndarray) -> np.ndarray:
-    on = boundary_map(mask)
-    on[-1], on[:, -1] = False, False
-    return on
-
-
-def _ratio(top: Callable, bottom: Callable, empty: float, use_void: bool = True) -> Callable[..., np.ndarray]:
-    """A J with other counts: top and bottom take (prediction, truth) of one frame."""
-
-    def wrong(pred: Any, target: Any, void: Any = None) -> np.ndarray:
-        values = []
-        for t in range(len(pred)):
-            p, q = pred[t].astype(bool), target[t].astype(bool)
-            if void is not None and use_void:
-                p, q = p[~void[t].astype(bool)], q[~void[t].astype(bool)]
-            n = bottom(p, q)
-            values.append(top(p, q) / n if n else empty)
-        return np.array(values)
-
-    return wrong
-
-
-def _both(p: np.ndarray, q: np.ndarray) -> int:
-    return int((p & q).sum())
-
-
-def _either(p: np.ndarray, q: np.ndarray) -> int:
-    return int((p | q).sum())
-
-
-def _j_whole_clip(pred: Any, target: Any, void: Any = None) -> Any:
-    keep = np.ones(pred.shape, bool) if void is None else ~void.astype(bool)
-    p, q = pred.astype(bool) & keep, target.astype(bool) & keep
-    return (p & q).sum() / max((p | q).sum(), 1)
-
-
-def _j_mean(pred: Any, target: Any, void: Any = None) -> Any:
-    return jaccard(pred, target, void).mean()
-
-
-def _j_void_in_prediction(pred: Any, target: Any, void: Any = None) -> np.ndarray:
-    return jaccard(pred if void is None else pred.astype(bool) & ~void.astype(bool), target)
-
-
-def _spans(first: Callable[[int, int], slice], last: Callable[[int, int], slice]) -> Callable[..., float]:
-    def wrong(values: Any, bins: int = 4) -> float:
-        v, n = np.asarray(values, float), len(values)
-        return float(np.nanmean(v[first(n, bins)]) - np.nanmean(v[last(n, bins)]))
-
-    return wrong
-
-
-def _borders(n: int, bins: int) -> np.ndarray:
-    return (np.round(np.linspace(1, n, bins + 1)) - 1).astype(int)  # np.round sends halves to the even number
-
-
-def _split(values: Any, bins: int = 4) -> float:
-    parts = np.array_split(values, bins)
-    return float(np.nanmean(parts[0]) - np.nanmean(parts[-1]))
-
-
-def _greedy(scores: np.ndarray) -> list[tuple[int, int]]:
-    """Objects in turn, each the best proposal that is left."""
-    left, pairs = list(range(scores.shape[1])), []
-    for g in range(min(scores.shape)):
-        best = max(left, key=lambda p: scores[g, p])
-        left.remove(best)
-        pairs.append((g, best))
-    return pairs
-
-
-def _without_first(scores: np.ndarray) -> list[tuple[int, int]]:
-    """Proposal 0 taken for the background."""
-    rest = scores[:, 1:]
-    orders = itertools.permutations(range(rest.shape[1]), rest.shape[0])
-    return [(g, p + 1) for g, p in enumerate(max(orders, key=lambda o: sum(rest[g, p] for g, p in enumerate(o))))]
-
-
-def _greedy_pairs(scores: np.ndarray) -> list[tuple[int, int]]:
-    """The best pair of all first, and so on."""
-    table, pairs = np.nan_to_num(scores).astype(float), []
-    for _ in range(min(scores.shape)):
-        g, p = np.unravel_index(table.argmax(), table.shape)
-        pairs.append((int(g), int(p)))
-        table[g], table[:, p] = -1, -1
-    return sorted(pairs)
-
-
-# ------------------------------------------------------------------------------------------------------ what is sent
-
-
-def blob(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """An ellipse well inside a frame of H,W: bool."""
-    (h, w), (y, x) = size, rng.uniform(0.4, 0.6, 2)
-    a, b = rng.uniform(0.18, 0.3, 2)
-    v, u = np.ogrid[:h, :w]
-    return ((v + 0.5 - y * h) / (a * h)) ** 2 + ((u + 0.5 - x * w) / (b * w)) ** 2 <= 1
-
-
-def moved(mask: np.ndarray, dy: int, dx: int) -> np.ndarray:
-    """The mask moved by whole pixels (..., H,W); what comes in from outside is empty."""
-    h, w = mask.shape[-2:]
-    out = np.zeros_like(mask)
-    out[..., max(dy, 0) : h + min(dy, 0), max(dx, 0) : w + min(dx, 0)] = mask[
-        ..., max(-dy, 0) : h + min(-dy, 0), max(-dx, 0) : w + min(-dx, 0)]
-    return out
-
-
-def clip_pair(rng: np.random.Generator, size: tuple[int, int], moves: Sequence[tuple[int, int]]
-              ) -> tuple[np.ndarray, np.ndarray]:
-    """(prediction, truth), T,H,W bool: a blob per frame, and the same blob moved by `moves[t]`."""
-    target = np.stack([blob(rng, size) for _ in moves])
-    return np.stack([moved(m, *by) for m, by in zip(target, moves, strict=True)]), target
-
-
-def _j_overlap(rng: np.random.Generator) -> list[Call]:
-    return [clip_pair(rng, (10, 14), [(0, 1), (1, 3), (2, 5)])]
-
-
-def _j_empty(rng: np.random.Generator) -> list[Call]:
-    pred, target = clip_pair(rng, (10, 14), [(0, 1)] * 3)
-    pred[1] = target[1] = False  # both empty
-    pred[2] = False  # only the prediction
-    return [(pred, target)]
-
-
-def _j_void(rng: np.random.Generator) -> list[Call]:
-    pred, target = clip_pair(rng, (10, 14), [(0, 2), (1, 1), (1, 3)])
-    return [(pred, target, rng.random(pred.shape) < 0.3)]
-
-
-SIZE = (9, 13)  # of the public cases for the boundary map
-
-
-def _map_inside(rng: np.random.Generator) -> list[Call]:
-    return [(blob(rng, SIZE),)]
-
-
-def _map_border(rng: np.random.Generator) -> list[Call]:
-    mask = np.zeros(SIZE, bool)
-    mask[int(rng.integers(3, 6)) :, : int(rng.integers(4, 9))] = True
-    return [(mask,), (mask[::-1, ::-1].copy(),)]
-
-
-def _map_points(rng: np.random.Generator) -> list[Call]:
-    return [(rng.random(SIZE) < 0.12,)]
-
-
-FRAME = (24, 124)  # of the public cases for F: 0.008 of the diagonal is 1.01 pixels, so the tolerance is 2
-
-
-def _f_moved(rng: np.random.Generator) -> list[Call]:
-    """Moved masks with a spot too many; the default tolerance and two more, which tell all usual radii apart."""
-    calls: list[Call] = []
-    for more in ((), (None, 0.025), (None, 0.02)):
-        pred, target = clip_pair(rng, FRAME, [(0, 2), (2, 3), (1, 6)])
-        pred[:, 2:5, int(rng.integers(3, 15)) :][:, :, :4] = True
-        calls.append((pred, target, *more))
-    return calls
-
-
-def _f_empty(rng: np.random.Generator) -> list[Call]:
-    pred, target = clip_pair(rng, FRAME, [(1, 2)] * 3)
-    pred[0] = target[0] = False
-    pred[1] = False
-    return [(pred, target)]
-
-
-def _f_void(rng: np.random.Generator) -> list[Call]:
-    pred, target = clip_pair(rng, FRAME, [(2, 3), (0, 5), (3, 4)])
-    void = np.zeros(pred.shape, bool)
-    void[:, :, 60:80] = True
-    return [(pred, target, void)]
-
-
-def _f_border(rng: np.random.Generator) -> list[Call]:
-    target = np.zeros((3, *FRAME), bool)
-    for frame in target:
-        frame[: int(rng.integers(9, 15)), int(rng.integers(50, 80)) :] = True
-    return [(moved(target, 0, -4) | target, target)]
-
-
-def _r_values(rng: np.random.Generator) -> list[Call]:
-    return [(rng.uniform(0.2, 0.9, 20),)]
-
-
-def _r_ties(rng: np.random.Generator) -> list[Call]:
-    return [(rng.permutation(np.r_[rng.uniform(0.1, 0.4, 8), [0.5] * 5, rng.uniform(0.6, 0.9, 7)]),)]
-
-
-def _r_threshold(rng: np.random.Generator) -> list[Call]:
-    return [(rng.uniform(0.2, 0.9, 20), 0.75)]
-
-
-def _d_falls(rng: np.random.Generator) -> list[Call]:
-    return [(np.linspace(0.95, 0.2, 21) ** 2 + rng.uniform(-0.05, 0.05, 21),)]
-
-
-def _d_halves(rng: np.random.Generator) -> list[Call]:
-    return [(rng.uniform(0, 1, n),) for n in (23, 15)]
-
-
-def _d_bins(rng: np.random.Generator) -> list[Call]:
-    return [(rng.uniform(0, 1, 21), 2)]
-
-
-def _m_rivals(rng: np.random.Generator) -> list[Call]:
-    """Two objects whose best proposal is the same one; the second has nothing else."""
-    a, b = rng.uniform(0.8, 0.9), rng.uniform(0.7, 0.78)
-    table = np.array([[a, a - 0.05, 0.1], [b, 0.1, 0.05], [0.2, 0.05, 0.6]])
-    return [(table,), (table[[1, 0, 2]],)]
-
-
-def _m_more(rng: np.random.Generator) -> list[Call]:
-    return [(rng.uniform(0, 1, (3, 5)),)]
-
-
-def pairing(calls: Sequence[Call], results: Sequence[Any]) -> str | None:
-    """Judge of match_proposals. Several assignments may be the best, so what counts is the total, and the form."""
-    for (scores,), result in zip(calls, results, strict=True):
-        g, p = scores.shape
-        try:
-            pairs = [(int(a), int(b)) for a, b in result]
-            whole = all(float(a).is_integer() and float(b).is_integer() for a, b in result)
-        except (TypeError, ValueError):
-            return f"a list of pairs (object, proposal) is asked for, not {brief(result)}"
-        if not whole:
-            return "pairs are of numbers of objects and proposals: whole numbers"
-        if any(not (0 <= a < g and 0 <= b < p) for a, b in pairs):
-            return f"a pair is (object, proposal), so with {g} objects and {p} proposals {pairs} cannot be right"
-        if len({b for _, b in pairs}) < len(pairs) or len({a for a, _ in pairs}) < len(pairs):
-            return f"one-to-one: no object and no proposal may be used twice, as in {pairs}"
-        if len(pairs) != min(g, p):
-            return f"{g} objects and {p} proposals make {min(g, p)} pairs, not {len(pairs)}: leave none out"
-        if pairs != sorted(pairs):
-            return f"order the pairs by object: {sorted(pairs)}, not {pairs}"
-        got = sum(float(np.nan_to_num(scores[a, b])) for a, b in pairs)
-        if pairs and got < (best := best_total(scores)) - 1e-9:
-            return f"your pairs score {got:.3f} in total, but {best:.3f} can be had: look at all pairs together"
-    return None
-
+from vos_teach.lab.cases import Case, Exercise, equals
+from vos_teach.lab.exercises.lab0_calls import (
+    _d_bins,
+    _d_falls,
+    _d_halves,
+    _f_border,
+    _f_empty,
+    _f_moved,
+    _f_void,
+    _j_empty,
+    _j_overlap,
+    _j_void,
+    _m_more,
+    _m_rivals,
+    _map_border,
+    _map_inside,
+    _map_points,
+    _r_threshold,
+    _r_ties,
+    _r_values,
+    pairing,
+)
+from vos_teach.lab.exercises.lab0_oracles import (
+    _AROUND,
+    _CROSS,
+    _HERE,
+    _borders,
+    _both,
+    _edges,
+    _either,
+    _f,
+    _greedy,
+    _greedy_pairs,
+    _inside,
+    _interior,
+    _j_mean,
+    _j_void_in_prediction,
+    _j_whole_clip,
+    _ratio,
+    _spans,
+    _split,
+    _without_first,
+    _wrapped,
+    boundary_f,
+    boundary_map,
+    decay,
+    jaccard,
+    recall,
+)
 
 _J = "J of a frame is |A and B| / |A or B|"
 _F = "F of a frame is 2PR/(P+R), P and R counted within the tolerance"
