@@ -60,7 +60,8 @@ class Config(osvos.Config):
 
 
 SCALES = {
-    "toy": Config(steps=60, adapt_steps=5),  # one on the frame, four on frame 0: a third of the time
+    # one step on the frame, four on frame 0: a third of the time
+    "toy": Config(steps=60, rate=2e-4, head_rate=1e-3, adapt_steps=5),
     "small": Config(seconds=30.0),
     "paper": Config(backbone="vgg16", steps=50, rate=1e-5, head_rate=1e-4, weights=None),
 }

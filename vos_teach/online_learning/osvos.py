@@ -45,13 +45,13 @@ class Config:
     backbone: str = "lite0"
     steps: int | None = None
     seconds: float | None = None
-    rate: float = 2e-4  # Adam, trunk
-    head_rate: float = 1e-3  # Adam, side outputs and fusion
+    rate: float = 1e-4  # Adam, trunk
+    head_rate: float = 5e-4  # Adam, side outputs and fusion
     weights: str | None = "osvos"  # shipped parent
 
 
 SCALES = {
-    "toy": Config(steps=60),
+    "toy": Config(steps=60, rate=2e-4, head_rate=1e-3),  # few steps: larger ones
     "small": Config(seconds=30.0),
     "paper": Config(backbone="vgg16", steps=2000, rate=1e-5, head_rate=1e-4, weights=None),
 }
