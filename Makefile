@@ -31,9 +31,7 @@ test-fast: $(READY) ## the tests that take seconds
 acceptance: $(READY) ## the tests that take minutes to hours: clean installs, full measurements
 	@$(RUN) pytest -m acceptance
 
-lectures: ## pages and slides of the lectures, into build/lectures and build/lectures/slides; warnings are errors
-	@$(MAKE) --no-print-directory EXTRAS=$(EXTRAS),site $(VENV)/.ready-$(EXTRAS),site
-	@touch $(READY)  # what was installed before still is
+lectures: $(READY) ## pages and slides of the lectures, into build/lectures and build/lectures/slides; warnings are errors
 	@$(RUN) sphinx -q -W --keep-going -b html -d build/doctrees lectures build/lectures
 	@$(RUN) sphinx -q -W --keep-going -b revealjs -d build/doctrees lectures build/lectures/slides
 	@echo "open build/lectures/index.html"

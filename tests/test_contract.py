@@ -10,7 +10,6 @@ import torch
 from vos_teach import engine, registry
 from vos_teach.clip import Clip, Lazy
 from vos_teach.data import toy
-from vos_teach.weights import SHIPPED
 
 TOL = 1e-5
 ONE_SHOT = [n for n in registry.names() if registry.spec(n).task == "one-shot"]
@@ -18,8 +17,6 @@ ONE_SHOT = [n for n in registry.names() if registry.spec(n).task == "one-shot"]
 
 def system(name):
     options = {"steps": 3} if registry.spec(name).finetunes else {}
-    if name == "osmn" and not (SHIPPED / "osmn.safetensors").is_file():
-        options["init"] = "imagenet"  # a contract holds for a network that has learnt nothing, too
     return registry.make(name, scale="toy", **options)
 
 

@@ -20,7 +20,7 @@ app = typer.Typer(
 DATA = ("toy, davis (in VOS_TEACH_DAVIS), composites (two clips in one: of that DAVIS where the variable is set, "
         "else of toy clips), or a folder")
 SCALE = "of the systems: toy, small or paper; default: toy for toy clips, else small"
-WEIGHTS = "a trained parent (.safetensors) instead of the one that ships; for osvos and mask-blind"
+WEIGHTS = "trained weights (.safetensors) instead of those that ship; for systems that have any"
 
 
 @app.callback()
@@ -168,7 +168,8 @@ def _options(systems: list[str], seconds: float | None, steps: int | None, weigh
 
         takers = [s for s in systems if registry.spec(s).weights]
         if not takers:
-            raise VosError(f"--weights is given, but {' and '.join(systems)} take none: choose osvos or mask-blind")
+            able = ", ".join(s for s in registry.names() if registry.spec(s).weights)
+            raise VosError(f"--weights is given, but {' and '.join(systems)} take none: choose from {able}")
         load(weights)
         for s in takers:
             options[s]["weights"] = weights

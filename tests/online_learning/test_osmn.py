@@ -11,9 +11,6 @@ from vos_teach.data.sample import Source, pairs
 from vos_teach.metrics import jaccard
 from vos_teach.online_learning import osmn as M
 from vos_teach.ops.modulate import mask_gaussian
-from vos_teach.weights import SHIPPED
-
-SHIPS = pytest.mark.skipif(not (SHIPPED / "osmn.safetensors").is_file(), reason="OSMN's weights are not there yet")
 
 
 def tiny():
@@ -156,7 +153,6 @@ def test_it_needs_no_online_learning():
     assert engine.run(M.OSMN(tiny()), toy.clip(1, length=2, split="val")).finetune_seconds == 0
 
 
-@SHIPS
 def test_the_shipped_weights_follow_the_mask_they_are_given(clip):
     system, frames = registry.make("osmn", scale="toy"), [clip.frame(0), clip.frame(1)]
     for k in clip.ids:
@@ -166,7 +162,6 @@ def test_the_shipped_weights_follow_the_mask_they_are_given(clip):
         assert asked > other + 0.2, (k, asked, other)
 
 
-@SHIPS
 def test_the_shipped_weights_beat_copying_the_first_mask():
     clip = toy.suite()[0]
     score = {}
