@@ -142,7 +142,8 @@ def test_the_checkout_is_found_from_inside_it(tiny, monkeypatch):
 
 def test_the_command_says_what_it_wrote_and_what_is_stale(tiny):
     def command(*arguments):
-        return subprocess.run([sys.executable, "-m", "vos_teach.cli", "labs", *arguments], cwd=tiny,
+        # not `python -m`, which would take the project's own vos_teach/, a folder without code here
+        return subprocess.run([Path(sys.executable).with_name("vos-teach"), "labs", *arguments], cwd=tiny,
                               capture_output=True, text=True)
 
     done = command("build", "--check")
