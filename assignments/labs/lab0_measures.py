@@ -591,12 +591,12 @@ show.frames(story["look-alike"], {"truth": story["look-alike"].masks, "copy-flow
 # |---|---|---|
 # | copy-first | 0.252 | the first mask |
 # | copy-flow | 0.424 | the first mask, and the motion |
-# | mask-blind | **0.576** | **nothing** |
-# | OSVOS, 30 s of fine-tuning | 0.716 | the first mask, learnt |
+# | mask-blind | **0.567** | **nothing** |
+# | OSVOS, 30 s of fine-tuning | 0.732 | the first mask, learnt |
 #
 # So four fifths of OSVOS's figure can be had without the mask. To see whether a system follows it, ask for *either*
-# of two objects: in composites of two sequences OSVOS got J 0.605 for the object that was asked for and 0.047 for the
-# other one; mask-blind got 0.333 for both.
+# of two objects: in composites of two sequences OSVOS got J 0.608 for the object that was asked for and 0.077 for the
+# other one; mask-blind got 0.331 for both.
 
 # %% [markdown] quiz="lab0.q_mask_blind" points=1
 # **A new one-shot system reaches J = 0.80 on DAVIS-2016. Does that prove that it uses the first mask?**
@@ -914,7 +914,7 @@ card.show(lab)
 # *A model answer; others are as good if they name a weakness that J hides and a measurement that shows it.*
 #
 # First, J for **either of two objects** in the same clip. With one object per clip a system may ignore the mask:
-# mask-blind reaches 0.58 on DAVIS-2016 and OSVOS 0.72. If the answer does not change with the question, it finds what
+# mask-blind reaches 0.57 on DAVIS-2016 and OSVOS 0.73. If the answer does not change with the question, it finds what
 # stands out.
 #
 # Second, **decay, and recall, without frame 0** on clips five times as long. Frame 0 is given and adds a 1; on short

@@ -28,18 +28,18 @@ def execute(notebook: Any, folder: Path, environment: Mapping[str, str] | None =
 
     environment: added to the kernel's. VosError if a cell takes longer than `timeout` seconds or the kernel dies.
     """
-    from jupyter_client import KernelManager
+    from jupyter_client import AsyncKernelManager
     from nbclient import NotebookClient
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
     with tempfile.TemporaryDirectory(prefix="vt_") as sockets:
-        manager = KernelManager(kernel_name="python3")
+        manager = AsyncKernelManager(kernel_name="python3")  # under a blocking one no timeout is ever noticed
         if os.name != "nt":  # kernels that start side by side race for TCP's ports
             manager.transport, manager.ip = "ipc", f"{sockets}/k"
         client = NotebookClient(notebook, km=manager, timeout=timeout, allow_errors=True, record_timing=True,
                                 resources={"metadata": {"path": str(folder)}})
         try:
-            client.execute(env={**os.environ, **(environment or {})})
+            client.execute(env={**os.environ, **(environment or {})}, cleanup_kc=True)  # the kernel ends here
         except CellTimeoutError:
             raise VosError(f"a cell ran longer than {timeout} seconds") from None
         except (DeadKernelError, RuntimeError) as error:  # RuntimeError: it did not even start
