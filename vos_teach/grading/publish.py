@@ -70,7 +70,9 @@ def publish(root: Path, target: Path) -> Path:
     target = target.absolute()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise VosError(f"'{target.name}' is not an empty folder: name a new one")
-    stale = [path for path, data in build(root).items() if not path.is_file() or path.read_bytes() != data]
+    ignored = root / "assignments" / "source"  # nbgrader's, in no clone: nothing of it is published
+    stale = [path for path, data in build(root).items()
+             if ignored not in path.parents and (not path.is_file() or path.read_bytes() != data)]
     if stale:
         raise VosError(f"'{stale[0].relative_to(root)}' is not as a fresh build: run vos-teach labs build first")
     target.parent.mkdir(parents=True, exist_ok=True)
