@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
+from vos_teach.data.png import write_bytes
 from vos_teach.errors import VosError
 from vos_teach.grading import source
 from vos_teach.grading.setup import repository
@@ -70,16 +69,7 @@ def write(files: dict[Path, bytes]) -> list[Path]:
     """Write what has changed, each file whole; returns those."""
     changed = [path for path, data in files.items() if not path.is_file() or path.read_bytes() != data]
     for path in changed:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(files[path])
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_bytes(path, files[path])
     return changed
 
 

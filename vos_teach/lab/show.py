@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import tempfile
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -111,10 +112,7 @@ def difference(pred: Any, truth: Any, frame: np.ndarray | None = None, title: st
     said = ", ".join(f"{name} {int(where.sum())} pixels" for name, (_, where) in parts.items())
     figure = _sheet(_fit(out, round(out.shape[1] * height / out.shape[0])), title,
                     f"{title or 'Difference of a mask and the truth'}: {said}", below=0.3)
-    handles = [Patch(color=colour, label=f"{name} ({int(w.sum())} px)") for name, (colour, w) in parts.items()]
-    figure.legend(handles=handles, loc="lower left", ncols=len(handles), frameon=False, fontsize="small",
-                  handlelength=1.0, columnspacing=1.2, borderaxespad=0.1)
-    return figure
+    return _key(figure, {f"{name} ({int(where.sum())} px)": colour for name, (colour, where) in parts.items()})
 
 
 def mask_boundary(mask: Any, radius: int | None = None, other: Any = None, title: str = "",
@@ -140,10 +138,7 @@ def mask_boundary(mask: Any, radius: int | None = None, other: Any = None, title
     said = ", ".join(f"{name}: {int(where.sum())} pixels" for name, (_, where) in parts.items())
     figure = _sheet(_fit(out, round(out.shape[1] * height / out.shape[0])), title, f"Boundary of a mask. {said}",
                     below=0.3)
-    handles = [Patch(color=colour, label=name) for name, (colour, _) in parts.items()]
-    figure.legend(handles=handles, loc="lower left", ncols=len(handles), frameon=False, fontsize="small",
-                  handlelength=1.0, columnspacing=1.2, borderaxespad=0.1)
-    return figure
+    return _key(figure, {name: colour for name, (colour, _) in parts.items()})
 
 
 class Film:
@@ -214,6 +209,14 @@ def _sheet(image: np.ndarray, title: str, alt: str, below: float = 0.0) -> Figur
     return described(figure, f"{title}. {alt}" if title and title not in alt else alt)
 
 
+def _key(figure: Figure, colours: Mapping[str, str]) -> Figure:
+    """A legend beneath the image: what each colour stands for."""
+    handles = [Patch(color=colour, label=name) for name, colour in colours.items()]
+    figure.legend(handles=handles, loc="lower left", ncols=len(handles), frameon=False, fontsize="small",
+                  handlelength=1.0, columnspacing=1.2, borderaxespad=0.1)
+    return figure
+
+
 def _row(cells: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate([np.pad(c, ((4, 0), (4, 0), (0, 0)), constant_values=255) for c in cells], 1)
 
@@ -276,8 +279,3 @@ def _grey(frame: np.ndarray) -> np.ndarray:
 
 def _bytes(colour: str) -> tuple[int, int, int]:
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
-
-
-def escape(text: str) -> str:
-    """Text for use inside HTML."""
-    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -166,12 +166,7 @@ def onavos(device: str = "cpu", scale: str = "small", steps: int | None = None, 
     (prob H,W, last_mask H,W) -> H,W of 0, 1, 255; loss: for frame 0; changes: fields of Config, for example
     adapt_steps=0 for no adaptation; the rest as in osvos.
     """
-    if scale not in SCALES:
-        raise VosError(f"there is no scale '{scale}'; choose from: {', '.join(SCALES)}")
-    config = SCALES[scale]
-    if steps is not None or seconds is not None:
-        changes |= {"steps": steps, "seconds": seconds}
-    config = replace(config, **changes)
+    config = osvos.configured(SCALES, scale, steps, seconds, changes)
     if config.adapt_steps < 0 or config.current_every < 1:
         raise VosError(f"adapt_steps is {config.adapt_steps} and current_every is {config.current_every}: they must be "
                        "at least 0 and 1")

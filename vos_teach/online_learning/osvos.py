@@ -19,8 +19,9 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -50,6 +51,7 @@ class Config:
     weights: str | None = "osvos"  # shipped parent
 
 
+AnyConfig = TypeVar("AnyConfig", bound=Config)
 SCALES = {
     "toy": Config(steps=60, rate=2e-4, head_rate=1e-3),  # few steps: larger ones
     "small": Config(seconds=30.0),
@@ -171,13 +173,18 @@ def osvos(device: str = "cpu", scale: str = "small", steps: int | None = None, s
     "parent", "imagenet" (no parent training) or "scratch" (neither), for the paper's ablation; weights: a
     safetensors file to use instead of the shipped parent; loss, on_step: as in finetune; changes: fields of Config.
     """
-    if scale not in SCALES:
-        raise VosError(f"there is no scale '{scale}'; choose from: {', '.join(SCALES)}")
-    config = SCALES[scale]
-    if steps is not None or seconds is not None:
-        changes |= {"steps": steps, "seconds": seconds}
-    config = replace(config, **changes)
+    config = configured(SCALES, scale, steps, seconds, changes)
     return OSVOS(parent_network(config.backbone, init, weights or config.weights), config, loss, device, on_step)
+
+
+def configured(scales: Mapping[str, AnyConfig], scale: str, steps: int | None, seconds: float | None,
+               changes: dict[str, Any]) -> AnyConfig:
+    """A scale's configuration with the fine-tuning budget (if any is given, it replaces the scale's) and changes."""
+    if scale not in scales:
+        raise VosError(f"there is no scale '{scale}'; choose from: {', '.join(scales)}")
+    if steps is not None or seconds is not None:
+        changes = changes | {"steps": steps, "seconds": seconds}
+    return replace(scales[scale], **changes)
 
 
 def mask_blind(device: str = "cpu", scale: str = "small", weights: str | None = None) -> OSVOS:
