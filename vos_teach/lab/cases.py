@@ -17,6 +17,19 @@ import torch
 Call = tuple[Any, ...]  # the arguments of one call: arrays, tensors, numbers, strings, or containers of them
 
 
+class Said(str):
+    """What a judge finds wrong. `hint` is the part that names no value of the case: all that a student is told of a
+    hidden one."""
+
+    hint: str
+
+    def __new__(cls, hint: str, detail: str = "") -> Said:
+        """hint, then the detail in brackets."""
+        said = super().__new__(cls, f"{hint} ({detail})" if hint and detail else hint or detail)
+        said.hint = hint
+        return said
+
+
 @dataclass(frozen=True)
 class Case:
     """One thing that a right answer does.
@@ -24,7 +37,8 @@ class Case:
     name    what is put to the test, in a few words: "two images of different balance"
     calls   rng -> the calls to make, in order; each is a tuple of arguments
     judge   (calls, results) -> None if all is well, else one sentence: what is wrong, aimed at the likely mistake.
-            It gets fresh copies of the calls, so that an answer that damages its input cannot mislead it.
+            It gets fresh copies of the calls, so that an answer that damages its input cannot mislead it. A sentence
+            that is no `Said` stays with the instructor when the case is hidden.
     grad    number of the argument whose gradient is asked for: each result becomes (value, gradient of its sum)
     prepare call -> call, run beside the answer just before it: builds what cannot be sent as plain data (a network)
     collect (call, result) -> result, run beside the answer: turns what cannot be sent back into plain data
@@ -108,7 +122,7 @@ def equals(oracle: Callable[..., Any], hint: str, atol: float = 1e-5, rtol: floa
     def judge(calls: Sequence[Call], results: Sequence[Any]) -> str | None:
         for call, result in zip(calls, results, strict=True):
             if said := differs(result, oracle(*call), atol, rtol):
-                return f"{hint} ({said})" if hint else said
+                return Said(hint, said)
         return None
 
     return judge

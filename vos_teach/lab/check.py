@@ -7,6 +7,7 @@ is silenced while it is judged, and warnings never cost a mark.
 
 from __future__ import annotations
 
+import builtins
 import functools
 import importlib
 import importlib.util
@@ -18,6 +19,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ import torch
 
 from vos_teach.errors import VosError
 from vos_teach.lab import quiz
-from vos_teach.lab.cases import Case, Exercise, changed, differs, duplicate
+from vos_teach.lab.cases import Case, Exercise, Said, changed, differs, duplicate
 
 LABS = ("lab0", "lab1")  # each is a module in lab/exercises
 _hints_shown: dict[str, int] = {}
@@ -150,42 +152,89 @@ def refuse(spec: Exercise, answer: Any) -> None:
         raise CheckFailed(spec.name, "that is the library's own :-) right, but not yours: write it yourself")
 
 
+Ask = Callable[[Case, tuple], Any]  # one call of an answer: its result; raises what the answer raises, or one of ours
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong with an answer.
+
+    kind     "not attempted", "raised", "changes its input", "no gradient" or "wrong"
+    text     what a notebook shows
+    safe     the same without any value of the case and without any word of the answer's own: for hidden cases
+    mistake  the sentence of the usual mistake that it is, or None
+    """
+
+    kind: str
+    text: str
+    safe: str
+    mistake: str | None = None
+
+
 def verdict(spec: Exercise, case: Case, answer: Callable[..., Any]) -> CheckFailed | None:
     """None if the answer stands this case in all its draws, else what to raise."""
+    found = examine(spec, case, lambda c, call: once(c, answer, call))
+    if found is None:
+        return None
+    return NotAttempted(spec.name) if found.kind == "not attempted" else CheckFailed(
+        spec.name, f"{found.text} (case: {case.name})")
+
+
+def examine(spec: Exercise, case: Case, ask: Ask, salt: Sequence[int] = ()) -> Finding | None:
+    """Put one case to an answer that may live elsewhere: `ask` makes one call of it. None if all is well.
+
+    salt: mixed into the seed of the draws, so that a grader's inputs are not those that a notebook sees.
+    """
     for draw in range(case.seeds):
-        seed = [zlib.crc32(spec.name.encode()), zlib.crc32(case.name.encode()), draw]
+        seed = [zlib.crc32(spec.name.encode()), zlib.crc32(case.name.encode()), draw, *salt]
         calls = [tuple(call) for call in case.calls(np.random.default_rng(seed))]
         try:
-            results = [_once(case, answer, duplicate(call)) for call in calls]
+            results = [ask(case, duplicate(call)) for call in calls]
         except (NotAttempted, NotImplementedError):
-            return NotAttempted(spec.name)
-        except _Damage as damage:
-            return CheckFailed(spec.name, f"your function changes its argument number {damage.args[0]} in place: "
-                               f"work on a copy (case: {case.name})")
-        except _NoGradient:
-            return CheckFailed(spec.name, "no gradient flows back through your function: stay with torch operations, "
-                               f"without .item(), .detach() or .numpy() (case: {case.name})")
+            return Finding("not attempted", "", "")
+        except Damage as damage:
+            return _same("changes its input", f"your function changes its argument number {damage.args[0]} in place: "
+                         "work on a copy")
+        except NoGradient:
+            return _same("no gradient", "no gradient flows back through your function: stay with torch operations, "
+                         "without .item(), .detach() or .numpy()")
         except Exception as error:
+            name = error.name if isinstance(error, Raised) else type(error).__name__
             first = (str(error).strip().splitlines() or [""])[0][:160]
-            return CheckFailed(spec.name, f"it raised {type(error).__name__}: {first} (case: {case.name})")
+            known = isinstance(getattr(builtins, name, None), type)  # a class of the answer's own may have any name
+            return Finding("raised", f"it raised {name}: {first}", f"it raised {name if known else 'an exception'}")
         try:
             said = case.judge([duplicate(call) for call in calls], results)
         except Exception:  # what came back could not even be looked at
-            said = "what your function returns is not of the kind that is asked for"
+            said = Said("what your function returns is not of the kind that is asked for")
         if said is not None:
-            return CheckFailed(spec.name, f"{_suspect(spec, case, calls, results) or said} (case: {case.name})")
+            if mistake := _suspect(spec, case, calls, results):
+                return Finding("wrong", mistake, mistake, mistake)
+            return Finding("wrong", said, getattr(said, "hint", "") or f"not right for every input; {spec.hints[0]}")
     return None
 
 
-class _Damage(Exception):
-    pass
+def _same(kind: str, text: str) -> Finding:
+    return Finding(kind, text, text)
 
 
-class _NoGradient(Exception):
-    pass
+class Damage(Exception):
+    """An argument was changed in place: its number, from 1."""
 
 
-def _once(case: Case, answer: Callable[..., Any], call: tuple) -> Any:
+class NoGradient(Exception):
+    """No gradient came back."""
+
+
+class Raised(Exception):
+    """An answer in another process raised an exception of this name, with this message."""
+
+    def __init__(self, name: str, message: str):
+        super().__init__(message)
+        self.name = name
+
+
+def once(case: Case, answer: Callable[..., Any], call: tuple) -> Any:
     """One call of an answer, silently: its result, with the gradient if the case asks for one."""
     before = duplicate(call)
     if case.grad is not None:
@@ -195,14 +244,14 @@ def _once(case: Case, answer: Callable[..., Any], call: tuple) -> Any:
         result = answer(*ready)
     if case.grad is not None:
         if not isinstance(result, torch.Tensor) or not result.requires_grad:
-            raise _NoGradient
+            raise NoGradient
         (slope,) = torch.autograd.grad(result.sum(), call[case.grad], allow_unused=True)
         if slope is None:
-            raise _NoGradient
+            raise NoGradient
         result = (result.detach(), slope)
     for i, (old, new) in enumerate(zip(before, call, strict=True)):
         if changed(old, new):
-            raise _Damage(i + 1)
+            raise Damage(i + 1)
     return case.collect(call, result) if case.collect else result
 
 
@@ -210,7 +259,7 @@ def _suspect(spec: Exercise, case: Case, calls: Sequence[tuple], results: Sequen
     """What to say if the results are just those of a usual mistake."""
     for wrong, sentence in spec.suspects:
         try:
-            theirs = [_once(case, wrong, duplicate(call)) for call in calls]
+            theirs = [once(case, wrong, duplicate(call)) for call in calls]
             if all(differs(r, t) is None for r, t in zip(results, theirs, strict=True)):
                 return sentence
         except Exception:
