@@ -19,6 +19,7 @@ from vos_teach.lab.exercises.lab1_finetune import (
     counts_steps,
     finetune_call,
     finetune_case,
+    follows_gradients,
     keeps_frozen,
     keeps_norms,
     learns,
@@ -81,6 +82,8 @@ CASES = {
                       lambda rng: [finetune_call(rng, frozen=True)]),
         finetune_case("the same rng, the same network, another size", same_for_same_seed,
                       lambda rng: thrice(rng, h=32, w=48, steps=4)),
+        finetune_case("every step goes down its gradient", of_each(follows_gradients),
+                      lambda rng: [finetune_call(rng, 36, 52, 8)]),
     ),
     "lab1.online_targets": (
         Case("a taller frame", lambda rng: [adapt_call(rng, 64, 40, 9)],

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from vos_teach.lab import check
-from vos_teach.lab.exercises import lab1, lab1_finetune, lab1_osmn
+from vos_teach.lab.exercises import lab1, lab1_beside, lab1_osmn
 
 judging = sys.modules["vos_teach.lab.check"]
 HIDDEN = Path(__file__).parents[2] / "assignments" / "hidden"
@@ -72,7 +72,7 @@ def test_public_and_hidden_cases_differ_in_size(monkeypatch):
 def test_a_copy_of_the_tiny_network_writes_into_the_same_log():
     import copy
 
-    net = lab1_finetune.Tiny(0)
-    net.log = lab1_finetune.Log()
+    net = lab1_beside.Tiny(0)
+    net.log = lab1_beside.Log()
     copy.deepcopy(net)(torch.rand(1, 3, 8, 8))
     assert net.log.seen[0].shape == (1, 3, 8, 8)

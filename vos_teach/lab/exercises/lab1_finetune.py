@@ -8,108 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
-from vos_teach.lab.cases import Call, Case, Exercise, brief
-from vos_teach.lab.exercises.lab1_common import _share, _weighted
+from vos_teach.lab.cases import Call, Case, Exercise, Said
+from vos_teach.lab.exercises.lab1_beside import Tiny, finetune_collect, finetune_prepare, flat, pixel_loss
 
-# ---- finetune -------------------------------------------------------------------------------------------------
-# A network and a loss cannot be sent as plain data: `prepare` builds a tiny network that writes down what it is fed,
-# and a loss that writes down what it is asked; `collect` reads both and measures the network that came back.
-
-STEPS, RATE = 12, 0.02
-
-
-class Log:
-    """What happened during a fine-tuning. A copy of the network writes into the same log."""
-
-    def __init__(self) -> None:
-        self.images, self.targets, self.norms, self.stale = [], [], [], []  # type: ignore[var-annotated]
-        self.seen: tuple[Tensor, bool, nn.Module] | None = None
-
-    def __deepcopy__(self, memo: dict) -> Log:
-        return self
-
-
-class Tiny(nn.Module):
-    """B,3,H,W in [0,1] -> logits B,H,W: two convolutions with a BatchNorm between; `frozen` fixes the first."""
-
-    def __init__(self, seed: int, width: int = 6, frozen: bool = False):
-        super().__init__()
-        self.first, self.norm = nn.Conv2d(3, width, 3, padding=1), nn.BatchNorm2d(width)
-        self.last = nn.Conv2d(width, 1, 1)
-        rng = np.random.default_rng(seed)
-        with torch.no_grad():
-            for p in self.parameters():
-                p.copy_(torch.tensor(rng.normal(0, 0.3, tuple(p.shape))))
-            self.norm.weight.fill_(1)
-            self.norm.running_mean.copy_(torch.tensor(rng.normal(0, 0.1, width)))
-        self.first.requires_grad_(not frozen)
-        self.eval()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """See the class; what comes in is noted in the log, if there is one."""
-        if "log" in self.__dict__:
-            self.log.seen = (x.detach().clone(), self.norm.training, self)
-        return self.last(torch.relu(self.norm(self.first(x))))[:, 0]
-
-
-def reference_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """The balanced loss, not the student's own: an error there must not cost marks here."""
-    s = _share(target, logits)
-    return _weighted(logits, target, 1 - s, s).mean()
-
-
-def finetune_prepare(call: Call) -> Call:
-    """(notes, image, mask, steps, seed) -> (parent, image, mask, loss, steps, rng, rate)."""
-    notes, image, mask, steps, seed = call
-    parent, log = Tiny(notes["weights"], frozen=notes.get("frozen", False)), Log()
-    parent.log = log
-    notes.update(parent=parent, log=log, before=copy.deepcopy(parent.state_dict()))
-
-    def loss(logits: Tensor, target: Tensor) -> Tensor:
-        value = reference_loss(logits, target)
-        if value.requires_grad:
-            x, norm, net = log.seen
-            log.images.append(x.numpy())
-            log.targets.append(np.broadcast_to(target.detach().double().numpy(), logits.shape).copy())
-            log.norms.append(norm)
-            value.register_hook(lambda slope: log.stale.append(
-                any(p.grad is not None and bool(p.grad.any()) for p in net.parameters())))
-        return value
-
-    return parent, image, mask, loss, steps, np.random.default_rng(seed), RATE
-
-
-def finetune_collect(call: Call, result: Any) -> dict[str, Any]:
-    """What came of a fine-tuning, as plain data."""
-    notes, image, mask = call[:3]
-    parent, log, before = (notes.pop(k) for k in ("parent", "log", "before"))
-    if not isinstance(result, nn.Module):
-        return {"kind": brief(result)}
-    after = parent.state_dict()
-    said = {
-        "kind": "", "itself": result is parent,
-        "parent": all(torch.equal(before[k], after[k]) for k in before),
-        "steps": len(log.images), "stale": sum(log.stale), "norms": sum(log.norms),
-        "training": any(m.training for m in result.modules()),
-        "images": log.images, "targets": log.targets,
-    }
-    result = copy.deepcopy(result).eval()
-    state = result.state_dict()
-    said["running"] = all(torch.equal(before[k], state[k]) for k in before if "running" in k)
-    said["frozen"] = not notes.get("frozen") or all(torch.equal(before[k], state[k]) for k in before if "first" in k)
-    said["weights"] = np.concatenate([v.double().flatten().numpy() for v in state.values()])
-    original = np.concatenate([v.double().flatten().numpy() for v in before.values()])
-    said["moved"] = float(np.abs(said["weights"] - original).max())
-    x = torch.from_numpy(image.transpose(2, 0, 1).copy())[None].float() / 255
-    y = torch.from_numpy(mask)[None]
-    parent.load_state_dict(before)
-    with torch.no_grad():
-        said["before"] = float(reference_loss(parent.eval()(x), y))
-        said["after"] = float(reference_loss(result(x), y))
-    return said
-
+# A network and a loss cannot be sent as plain data: lab1_beside.py builds them beside the answer and notes what they
+# meet. What it notes is only believed where it hangs together: the judges below compute losses and gradients anew.
+STEPS = 12
 
 def scene(rng: np.random.Generator, h: int, w: int, round_one: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """A frame with a red thing left of and above the middle on greenish ground, and its mask."""
@@ -129,6 +34,7 @@ def finetune_call(rng: np.random.Generator, h: int = 40, w: int = 56, steps: int
 
 
 Judge = Callable[[Sequence[Call], Sequence[Any]], "str | None"]
+_CHANGED = "the parent's own weights have changed, so the next object starts from this one: train a deep copy"
 
 
 def of_each(look: Callable[[Call, dict], str | None]) -> Judge:
@@ -136,91 +42,150 @@ def of_each(look: Callable[[Call, dict], str | None]) -> Judge:
 
     def judge(calls: Sequence[Call], results: Sequence[Any]) -> str | None:
         for call, r in zip(calls, results, strict=True):
-            if r["kind"]:
-                return f"return the fine-tuned network, not {r['kind']}"
-            if said := look(call, r):
+            if said := _no_network(call, r) or look(call, r):
                 return said
         return None
 
     return judge
 
 
-def leaves_parent(call: Call, r: dict) -> str | None:
-    """The parent must be as new for the next object."""
-    if r["itself"] or not r["parent"]:
-        return "the parent's own weights have changed, so the next object starts from this one: train a deep copy"
+def _parent(call: Call) -> Tiny:
+    return Tiny(call[0]["weights"], frozen=call[0].get("frozen", False))
+
+
+def _no_network(call: Call, r: dict) -> str | None:
+    if r["kind"]:
+        return Said("return the fine-tuned network", f"not {r['kind']}")
+    if r["weights"].shape != flat(_parent(call)).shape or not np.isfinite(r["weights"]).all():
+        return Said("return the fine-tuned network: the one that came back is not built like the parent, or not finite")
     return None
 
 
+def _named(call: Call, row: np.ndarray) -> dict[str, np.ndarray]:
+    """A row of all weights, by their names."""
+    state, at, out = _parent(call).state_dict(), 0, {}
+    for name, value in state.items():
+        out[name] = row[at : at + value.numel()].reshape(tuple(value.shape))
+        at += value.numel()
+    return out
+
+
+def _network(call: Call, row: np.ndarray) -> Tiny:
+    net = _parent(call)
+    net.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in _named(call, row).items()})
+    return net
+
+
+def leaves_parent(call: Call, r: dict) -> str | None:
+    """The parent must be as new for the next object."""
+    return Said(_CHANGED) if r["itself"] or not np.array_equal(r["parent"], flat(_parent(call))) else None
+
+
 def counts_steps(call: Call, r: dict) -> str | None:
-    """One update for each step, with fresh gradients."""
-    if r["steps"] == 0 and call[3] > 0:
-        return "the loss that is given was never asked during training: use `loss`, not one of your own"
-    if r["steps"] != call[3]:
-        return f"it was asked for {call[3]} steps and took {r['steps']}: one loss and one update in each step"
+    """One update for each step, downhill and with fresh gradients."""
+    steps, asked = len(r["images"]), call[3]
+    if steps == 0 and asked > 0:
+        return Said("the loss that is given was never asked during training: use `loss`, not one of your own")
+    if steps != asked:
+        return Said("take exactly as many steps as asked for: one loss and one update in each",
+                    f"it was asked for {asked} steps and took {steps}")
     if r["stale"]:
-        return "gradients of earlier steps are still there at backward(): call optimizer.zero_grad() in each step"
-    if (r["moved"] > 0) != (call[3] > 0):
-        return f"after {call[3]} steps the weights have moved by {r['moved']:.3g}: is optimizer.step() in the loop?"
+        return Said("gradients of earlier steps are still there at backward(): call optimizer.zero_grad() in each step")
+    moved = float(np.abs(r["weights"] - flat(_parent(call))).max())
+    if (moved > 0) != (asked > 0):
+        return Said("the weights have to move with the steps, and without any stay: is optimizer.step() in the loop?",
+                    f"{asked} steps, moved by {moved:.3g}")
+    return None
+
+
+def follows_gradients(call: Call, r: dict) -> str | None:
+    """What was noted is a training from the parent to the network that came back: gradients are taken anew here."""
+    if not len(r["begins"]) == len(r["targets"]) == len(r["images"]):
+        return Said("each step asks the loss once, of the network that is trained")
+    rows = [*r["begins"], r["weights"]]
+    if not np.allclose(rows[0], flat(_parent(call)), atol=1e-6):
+        return Said("the first step does not start from the parent's weights")
+    along = []
+    for x, y, row, after in zip(r["images"], r["targets"], rows[:-1], rows[1:], strict=True):
+        net = _network(call, row)
+        pixel_loss(net(torch.from_numpy(x).float()), torch.from_numpy(y)).backward()
+        slope, moved = zip(*((p.grad.numpy().ravel(), (_named(call, after)[name] - _named(call, row)[name]).ravel())
+                             for name, p in net.named_parameters() if p.grad is not None), strict=True)
+        slope, moved = np.concatenate(slope), np.concatenate(moved)
+        along.append(-(slope @ moved) / max(1e-12, float(np.linalg.norm(slope) * np.linalg.norm(moved))))
+    if along[0] < 0.3 or np.mean(along) < 0:  # momentum and Adam turn away from the last gradient, not from the first
+        return Said("the weights do not move along the gradient of the loss on what the network is fed")
     return None
 
 
 def keeps_norms(call: Call, r: dict) -> str | None:
     """BatchNorm's statistics come from ImageNet, not from one frame; the result is ready for use."""
-    if r["norms"] or not r["running"]:
-        return "BatchNorm ran in training mode: the statistics of one frame replace those of a million; call net.eval()"
+    before, after = _named(call, flat(_parent(call))), _named(call, r["weights"])
+    if r["norms"] or any(not np.array_equal(before[k], after[k]) for k in before if "running" in k):
+        return Said("BatchNorm ran in training mode: the statistics of one frame replace those of a million; call "
+                    "net.eval()")
     if r["training"]:
-        return "the network that comes back is in training mode: hand it back ready for use, in evaluation mode"
+        return Said("the network that comes back is in training mode: hand it back ready for use, in evaluation mode")
     return None
 
 
 def moves_together(call: Call, r: dict) -> str | None:
     """What goes into the network is augmented, in [0,1], and its target lies over it."""
     if not r["images"]:
-        return "the loss that is given was never asked during training: use `loss`, not one of your own"
+        return Said("the loss that is given was never asked during training: use `loss`, not one of your own")
     images, targets = np.concatenate(r["images"]), np.concatenate(r["targets"])
     if images.max() > 1.001 or images.max() < 0.05:
-        return f"the network is fed values up to {images.max():.3g}: it wants frames in [0, 1] (see to_tensors)"
+        return Said("the network wants frames in [0, 1] (see to_tensors)", f"it is fed up to {images.max():.3g}")
     if not np.isin(targets, (0, 1)).all():
-        return "targets other than 0 and 1 appear: a mask is resampled by nearest neighbour, or ids blend"
+        return Said("targets other than 0 and 1 appear: a mask is resampled by nearest neighbour, or ids blend")
     red = images[:, 0] > 0.5
     overlap = np.mean([(a & b).sum() / max(1, (a | b).sum()) for a, b in zip(red, targets > 0, strict=True)])
     if overlap < 0.85:
-        return ("frame and mask are not augmented together: the target does not lie over the object "
-                f"(overlap {overlap:.2f})")
+        return Said("frame and mask are not augmented together: the target does not lie over the object",
+                    f"overlap {overlap:.2f}")
     if np.ptp([image.mean() for image in images]) == 0 or len({image.tobytes() for image in images}) < len(images) / 2:
-        return "the same picture is trained on again and again: augment anew in every step"
+        return Said("the same picture is trained on again and again: augment anew in every step")
     return None
 
 
 def learns(call: Call, r: dict) -> str | None:
     """The loss on the frame itself has to fall."""
-    if not r["after"] < 0.7 * r["before"]:
-        return f"the loss on frame 0 went from {r['before']:.3f} to {r['after']:.3f}: it must fall clearly"
+    _, image, mask = call[:3]
+    x = torch.from_numpy(image.transpose(2, 0, 1).copy())[None].float() / 255
+    with torch.no_grad():
+        before, after = (float(pixel_loss(net(x), torch.from_numpy(mask)[None]))
+                         for net in (_parent(call), _network(call, r["weights"])))
+    if not after < 0.7 * before:
+        return Said("the loss on frame 0 must fall clearly", f"it went from {before:.3f} to {after:.3f}")
     return None
 
 
 def keeps_frozen(call: Call, r: dict) -> str | None:
     """A layer that the parent has frozen stays as it is."""
-    return None if r["frozen"] else "a layer that the parent keeps frozen (requires_grad False) was trained"
+    before, after = _named(call, flat(_parent(call))), _named(call, r["weights"])
+    if all(np.array_equal(before[k], after[k]) for k in before if "first" in k):
+        return None
+    return Said("a layer that the parent keeps frozen (requires_grad False) was trained")
 
 
 def same_for_same_seed(calls: Sequence[Call], results: Sequence[dict]) -> str | None:
-    """Calls: twice the same, then another rng."""
-    if r := next((r for r in results if r["kind"]), None):
-        return f"return the fine-tuned network, not {r['kind']}"
-    a, b, c = (r["weights"] for r in results)
+    """Calls: twice the same, another rng, and the first again with the first's own parent."""
+    if said := next((said for c, r in zip(calls, results, strict=True) if (said := _no_network(c, r))), None):
+        return said
+    a, b, c, again = (r["weights"] for r in results)
     if not np.allclose(a, b, atol=1e-6):
-        return "the same rng gave two different networks: draw every random number from the rng that is given"
+        return Said("the same rng gave two different networks: draw every random number from the rng that is given")
     if np.allclose(a, c, atol=1e-6):
-        return "another rng gave the very same network: draw the augmentation from the rng that is given"
-    return None
+        return Said("another rng gave the very same network: draw the augmentation from the rng that is given")
+    return None if np.allclose(a, again, atol=1e-6) else Said(_CHANGED)
 
 
 def thrice(rng: np.random.Generator, **size: Any) -> list[Call]:
-    """The same call twice, then once with another seed."""
-    call = finetune_call(rng, **size)
-    return [call, copy.deepcopy(call), (*copy.deepcopy(call[:4]), call[4] + 1)]
+    """The same call twice, once with another seed, and the first with its parent, which is no longer new."""
+    notes, *rest = finetune_call(rng, **size)
+    kept = {**notes, "keep": int(rng.integers(1 << 40))}
+    first, same, other, again = ((dict(n), *copy.deepcopy(rest)) for n in (kept, notes, notes, kept))
+    return [first, same, (*other[:4], other[4] + 1), again]
 
 
 def finetune_case(name: str, judge: Judge, calls: Callable[[np.random.Generator], Sequence[Call]]) -> Case:
