@@ -41,7 +41,6 @@ from vos_teach import engine, registry
 from vos_teach.data import toy
 from vos_teach.data.augment import affine, to_tensors
 from vos_teach.metrics import temporal_stability
-from vos_teach.online_learning import osmn as osmn_module
 from vos_teach.online_learning import osvos as osvos_module
 from vos_teach.segmenter import OneObject, given
 
@@ -138,6 +137,17 @@ table([[clip, run("copy-first", CLIPS[clip]).mean_j(), run("mask-blind", CLIPS[c
 hard = CLIPS[OTHERS[1]]
 show.frames(hard, {"truth": hard.masks, "copy-first": run("copy-first", hard).masks,
                    "mask-blind": run("mask-blind", hard).masks}, title=f"Both baselines on '{hard.name}'")
+
+# %% [markdown]
+# Drag through the video: when does mask-blind take the wrong thing, and when does it lose the right one?
+
+# %%
+def blind(frame):
+    said = run("mask-blind", hard).masks[frame] == hard.ids[0]
+    return show.difference(said, hard.masks[frame] == hard.ids[0], hard.frames[frame], f"mask-blind, frame {frame}")
+
+
+slider(blind, frame=(0, len(hard) - 1, 1, len(hard) // 2))
 
 # %% [markdown]
 # Look at the rows. The copy knows *which* object and not where it went. The parent sees what stands out and does not
@@ -734,8 +744,8 @@ slider(with_patch, patch=(0, 24, 1, 12))
 # trains nothing: look at the seconds.
 
 # %%
-osmn_module.modulate = lambda features, gamma, beta: modulate(features, gamma, beta)  # what the network calls
-system("osmn", lambda: registry.make("osmn", scale=SCALE, gaussian=lambda m: torch.as_tensor(mask_gaussian(m)).float()),
+system("osmn", lambda: registry.make("osmn", scale=SCALE, modulate=modulate,
+                                     gaussian=lambda m: torch.as_tensor(mask_gaussian(m)).float()),
        uses=("mask_gaussian", "modulate"))
 SYSTEMS = ("copy-first", "mask-blind", "osvos", "onavos", "osmn")
 

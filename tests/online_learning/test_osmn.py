@@ -180,3 +180,17 @@ def test_bad_options_are_said_in_a_sentence(bad):
 def test_unknown_options_are_refused_by_name():
     with pytest.raises(VosError, match="stepz"):
         registry.make("osmn", init="imagenet", stepz=3)
+
+
+def test_the_network_runs_on_the_modulation_that_is_handed_in(clip):
+    seen = []
+
+    def mine(features, gamma, beta):
+        seen.append(tuple(features.shape[-3:]))
+        return features * 0  # nothing of any object is left
+
+    with torch.no_grad():
+        told, deaf = (M.osmn(modulate=m) for m in (M.modulate, mine))
+        said = [engine.run(system, clip).masks for system in (told, deaf)]
+    assert len(seen) == 3 * len(clip.ids) * (len(clip) - 1), "three stages, every object, every frame but the first"
+    assert not np.array_equal(np.stack(list(said[0])), np.stack(list(said[1])))

@@ -57,10 +57,15 @@ CROP = 112  # side of the square in which the visual modulator sees the object
 
 
 class Network(nn.Module):
-    """The segmentation network and its two modulators. widths: channels of the side maps at strides 2, 4, 8, 16."""
+    """The segmentation network and its two modulators. widths: channels of the side maps at strides 2, 4, 8, 16.
 
-    def __init__(self, name: str = "lite0", pretrained: bool = True, widths: Sequence[int] = (16, 24, 48, 96)):
+    modulate: the key operator, as in `ops.modulate`.
+    """
+
+    def __init__(self, name: str = "lite0", pretrained: bool = True, widths: Sequence[int] = (16, 24, 48, 96),
+                 modulate: Callable[..., Tensor] = modulate):
         super().__init__()
+        self.modulate = modulate
         self.trunk, self.eye = backbone(name, pretrained), backbone(name, pretrained)
         self.trunk.stages[0].requires_grad_(False)  # edges are edges; stride 2 is half of a step's time
         self.eye.stages[0].requires_grad_(False)
@@ -93,7 +98,7 @@ class Network(nn.Module):
         maps = [F.relu(norm(conv(f))) for norm, conv, f in zip(self.norm, self.side, self.trunk(x), strict=True)]
         for s, (scale, layer) in enumerate(zip(gamma, self.spatial, strict=True), start=1):
             beta = layer(F.adaptive_avg_pool2d(place[:, None], maps[s].shape[-2:]))  # B,C,h,w
-            maps[s] = modulate(maps[s], scale, beta)
+            maps[s] = self.modulate(maps[s], scale, beta)
         y = F.relu(self.deep(maps[-1])) + maps[-1]
         for conv, side in zip(reversed(self.merge), reversed(maps[:-1]), strict=True):  # from stride 16 to 2
             y = side + F.interpolate(F.relu(conv(y)), side.shape[-2:], mode="bilinear", align_corners=False)
@@ -151,9 +156,11 @@ class OSMN(OneObject):
 
 
 def osmn(device: str = "cpu", scale: str = "small", weights: str | None = None, init: str = "trained",
-         gaussian: Callable[[Tensor], Tensor] = mask_gaussian, **changes) -> OSMN:
+         gaussian: Callable[[Tensor], Tensor] = mask_gaussian, modulate: Callable[..., Tensor] = modulate,
+         **changes) -> OSMN:
     """Build OSMN. weights: a safetensors file instead of the one that ships; init: "trained", or "imagenet": modulators
-    that know nothing yet; gaussian: mask H,W bool -> H,W, the place of an object; changes: fields of Config.
+    that know nothing yet; gaussian: mask H,W bool -> H,W, the place of an object; modulate: (features B,C,H,W,
+    gamma B,C, beta B,C,H,W) -> like features; changes: fields of Config.
     """
     if scale not in SCALES:
         raise VosError(f"there is no scale '{scale}'; choose from: {', '.join(SCALES)}")
@@ -164,15 +171,15 @@ def osmn(device: str = "cpu", scale: str = "small", weights: str | None = None, 
     if init == "trained" and source is None:
         raise VosError("this scale ships no weights; train some (vos-teach train osmn --scale paper) and give their "
                        "file as weights, or start from init 'imagenet'")
-    net = new_network(config.backbone, pretrained=init == "imagenet")
+    net = new_network(config.backbone, init == "imagenet", modulate)
     if init == "trained":
         load_into(net, source)
     return OSMN(net, gaussian, device)
 
 
-def new_network(name: str, pretrained: bool) -> Network:
+def new_network(name: str, pretrained: bool, modulate: Callable[..., Tensor] = modulate) -> Network:
     """A network whose new layers start alike in every run."""
-    return seeded(lambda: Network(name, pretrained))
+    return seeded(lambda: Network(name, pretrained, modulate=modulate))
 
 
 def disturb(previous: Tensor, rng: np.random.Generator) -> Tensor:
