@@ -17,7 +17,7 @@ import pytest
 import scipy
 import torch
 
-from vos_teach.lab.check import LABS, CheckFailed, NotAttempted, find, hidden_cases, verdict
+from vos_teach.lab.check import LABS, CheckFailed, NotAttempted, examine, find, hidden_cases, once, verdict
 
 ROOT = Path(__file__).parents[2]
 LINE = 240  # a message must fit on one line, more or less
@@ -125,3 +125,13 @@ def test_made_for_the_public_cases_is_not_enough(name):
     assert passing, "no wrong answer passes the public cases: write one that is made for them"
     for function in passing:
         assert any(fails(name, function, i) for i in range(public, len(all_cases(name)))), function.__name__
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "function", "words"), wrong_ones())
+def test_what_a_student_hears_of_a_hidden_case_does_not_depend_on_its_values(name, function, words):
+    """Three draws of the same case: the sentence is the same, or another fixed one (a usual mistake, a first check)."""
+    for case in hidden_cases(name):
+        said = {found.safe for salt in range(3)
+                if (found := examine(find(name), case, lambda c, call: once(c, pasted(function), call), (salt,)))}
+        assert len(said) <= 2 and all(len(s) <= LINE for s in said), said

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vos_teach.lab.cases import Call, brief
+from vos_teach.lab.cases import Call, Said, brief
 from vos_teach.lab.exercises.lab0_oracles import (
     best_total,
 )
@@ -149,18 +149,20 @@ def pairing(calls: Sequence[Call], results: Sequence[Any]) -> str | None:
             pairs = [(int(a), int(b)) for a, b in result]
             whole = all(float(a).is_integer() and float(b).is_integer() for a, b in result)
         except (TypeError, ValueError):
-            return f"a list of pairs (object, proposal) is asked for, not {brief(result)}"
+            return Said("a list of pairs (object, proposal) is asked for", f"not {brief(result)}")
         if not whole:
             return "pairs are of numbers of objects and proposals: whole numbers"
         if any(not (0 <= a < g and 0 <= b < p) for a, b in pairs):
-            return f"a pair is (object, proposal), so with {g} objects and {p} proposals {pairs} cannot be right"
+            return Said("a pair is (object, proposal)", f"with {g} objects and {p} proposals {pairs} cannot be right")
         if len({b for _, b in pairs}) < len(pairs) or len({a for a, _ in pairs}) < len(pairs):
-            return f"one-to-one: no object and no proposal may be used twice, as in {pairs}"
+            return Said("one-to-one: no object and no proposal may be used twice", f"as in {pairs}")
         if len(pairs) != min(g, p):
-            return f"{g} objects and {p} proposals make {min(g, p)} pairs, not {len(pairs)}: leave none out"
+            return Said("as many pairs as there are objects or proposals, whichever are fewer: leave none out",
+                        f"{g} objects and {p} proposals make {min(g, p)} pairs, not {len(pairs)}")
         if pairs != sorted(pairs):
-            return f"order the pairs by object: {sorted(pairs)}, not {pairs}"
+            return Said("order the pairs by object", f"{sorted(pairs)}, not {pairs}")
         got = sum(float(np.nan_to_num(scores[a, b])) for a, b in pairs)
         if pairs and got < (best := best_total(scores)) - 1e-9:
-            return f"your pairs score {got:.3f} in total, but {best:.3f} can be had: look at all pairs together"
+            return Said("the pairs could score more in total: look at all pairs together",
+                        f"yours score {got:.3f}, {best:.3f} can be had")
     return None
