@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from vos_teach.errors import VosError
+from vos_teach.grading import commands_class
 from vos_teach.grading.commands import app as labs_app
 
 app = typer.Typer(
@@ -276,6 +277,9 @@ def davis(
 
 
 app.add_typer(labs_app, name="labs")
+app.command()(commands_class.grade)
+app.command()(commands_class.doctor)
+app.add_typer(commands_class.class_app, name="class")
 
 
 def main() -> None:

@@ -74,7 +74,13 @@ class Mark:
 
 @dataclass
 class Record:
-    """A judged submission. key: of everything that the marks depend on; another key means: judge again."""
+    """A judged submission.
+
+    key     of all that the marks depend on; another key means: judge again
+    inputs  what the key is made of: "submission", "release", "hidden cases", "package", "seed", "limits" -> a hash
+    limits  of each exercise: seconds, bytes
+    before  if this replaced an earlier record with other marks: its "inputs", and its "scores" as `scores` gives them
+    """
 
     student: str
     lab: str
@@ -89,6 +95,9 @@ class Record:
     sandbox: str  # the level that it ran at, "none" included
     seed: int
     seconds: float = 0.0
+    inputs: dict[str, str] = field(default_factory=dict)
+    limits: dict[str, Any] = field(default_factory=dict)
+    before: dict[str, Any] = field(default_factory=dict)
 
     def scores(self) -> dict[str, tuple[float | None, str, str]]:
         """exercise -> (score, outcome, reason): what two runs must agree on."""
@@ -103,11 +112,19 @@ def write(path: Path, thing: Prepared | Record) -> None:
 
 def read_prepared(path: Path) -> Prepared:
     """Read what `write` wrote."""
-    said = json.loads(path.read_text(encoding="utf-8"))
+    return prepared_from(json.loads(path.read_text(encoding="utf-8")))
+
+
+def prepared_from(said: dict[str, Any]) -> Prepared:
+    """A submission from plain data."""
     return Prepared(**{**said, "cells": [Cell(**c) for c in said["cells"]]})
 
 
 def read_record(path: Path) -> Record:
     """Read what `write` wrote."""
-    said = json.loads(path.read_text(encoding="utf-8"))
+    return record_from(json.loads(path.read_text(encoding="utf-8")))
+
+
+def record_from(said: dict[str, Any]) -> Record:
+    """A record from plain data."""
     return Record(**{**said, "marks": [Mark(**m) for m in said["marks"]]})

@@ -1,0 +1,364 @@
+"""A class graded: prepare, judge, save. Each step can be cut short and run again; no mark is lost, none is made twice.
+
+The run's folder holds run.json (lab, seed, versions), prepared/STUDENT.json, records/STUDENT.json (each written when
+it is done, whole or not at all), changes.json, and what saving and reporting add.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import re
+import secrets
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vos_teach.data.png import write_bytes
+from vos_teach.errors import VosError
+from vos_teach.grading import pool
+from vos_teach.grading.judge import Asked, asked, unread
+from vos_teach.grading.records import Cell, Mark, Prepared, Record, read_record, record_from, write
+
+REFERENCE = "the course's own answers"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be graded, and how.
+
+    course  the folder that holds source/LAB/ and hidden/        out  the run's folder
+    seed    None: the run's own, drawn once                      only  these students; None: all
+    """
+
+    submissions: Path
+    lab: str
+    course: Path
+    out: Path
+    jobs: int = 2
+    scheduler: str | None = None
+    sandbox: str = "auto"
+    seed: int | None = None
+    seconds: float = 60
+    memory: float = 3  # GB
+    only: Sequence[str] | None = None
+    save: bool = True
+
+
+@dataclass
+class Class:
+    """What came of it. kept: how many records were there already; changes: marks that are others than before."""
+
+    pairs: list[tuple[Prepared, Record]]
+    seed: int
+    kept: int = 0
+    changes: list[dict[str, Any]] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
+
+
+def grade(task: Task, heard: Callable[[str], None] = print, bar: Callable[..., Any] | None = None) -> Class:
+    """Grade a class, or go on where an earlier call was cut.
+
+    heard: gets a sentence now and then. bar: tqdm, or what behaves like it. Raises VosError for what is wrong with the
+    course or this machine; nothing that a student hands in raises.
+    """
+    notebook, answered = release(task.course, task.lab)
+    parts = asked(notebook)
+    with locked(task.out):
+        seed = _run(task)
+        prepared = prepare(task, notebook, heard)
+        inputs = common(task, notebook, seed)
+        todo, kept = [], 0
+        for one in prepared:
+            key, its = key_of(one, inputs)
+            path = task.out / "records" / f"{one.student}.json"
+            if _record(path, key) is not None:
+                kept += 1
+            else:
+                todo.append(_job(task, one, parts, seed, key, its))
+        if kept:
+            heard(f"{kept} of {len(prepared)} submissions are judged already")
+        if todo:
+            judge_all(task, _with_reference(task, answered, parts, seed, inputs, todo), bar)
+        pairs = [(one, read_record(path)) for one in everyone(task, prepared)
+                 if (path := task.out / "records" / f"{one.student}.json").is_file()]
+        done = Class(pairs, seed, kept, changes(pairs))
+        write_bytes(task.out / "changes.json", json.dumps(done.changes, indent=1, ensure_ascii=False).encode())
+        if task.save:
+            _save(task, done, heard)
+        _report(task, done)
+        return done
+
+
+# ---- the course
+
+def release(course: Path, lab: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(the notebook that students got, the same with the answers). Raises VosError where the course has none."""
+    found = sorted((course / "source" / lab).glob("*.ipynb"))
+    if len(found) != 1:
+        raise VosError(f"'{course / 'source' / lab}' holds {len(found)} notebooks instead of one: run vos-teach labs "
+                       "build, and give the folder assignments as --course")
+    text = found[0].read_text(encoding="utf-8")
+    given = course / "release" / lab / found[0].name
+    if given.is_file():
+        return json.loads(given.read_text(encoding="utf-8")), json.loads(text)
+    beside = course.resolve().parent / "notebooks" / found[0].name
+    if beside.is_file():
+        return json.loads(beside.read_text(encoding="utf-8")), json.loads(text)
+    from vos_teach.grading.course import release as made
+
+    return json.loads(made({lab: (found[0].stem, text)})[lab]), json.loads(text)
+
+
+def reference(answered: dict[str, Any], lab: str) -> Prepared:
+    """The notebook with the answers, as if it had been handed in."""
+    from vos_teach.grading import source
+
+    marker = re.compile(rf"^[ \t]*({source.BEGIN}|{source.END})[ \t]*\n?", re.M)
+    cells = []
+    for cell in answered["cells"]:
+        if cell["cell_type"] == "code":
+            about = cell.get("metadata", {}).get("nbgrader", {})
+            name = about["grade_id"].removesuffix("-check").replace("-", ".", 1) if about else None
+            kind = "check" if about.get("grade") else "answer" if about.get("solution") else "release"
+            cells.append(Cell(cell["id"], marker.sub("", "".join(cell["source"])), kind, name))
+    text = json.dumps(answered, sort_keys=True)
+    return Prepared(REFERENCE, lab, digest=hashlib.sha256(text.encode()).hexdigest(), notebook=answered, cells=cells)
+
+
+# ---- the run's folder
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """No two graders in one run's folder. The lock goes with its process, however that ends."""
+    from filelock import FileLock, Timeout
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(out / ".lock")
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise VosError(f"another grader is at work in '{out}': wait for it, or choose another --out") from None
+    except OSError as error:
+        raise VosError(f"'{out}' cannot be used ({error.strerror or error}): choose another --out") from None
+    try:
+        for old in [*out.glob("records/.*.part"), *out.glob("prepared/.*.part"), *out.glob(".*.part")]:
+            old.unlink(missing_ok=True)  # what a killed grader was just writing
+        yield
+    finally:
+        lock.release()
+
+
+def _run(task: Task) -> int:
+    """run.json, made or read: the seed."""
+    path = task.out / "run.json"
+    try:
+        old = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        lab, seed = old.get("lab", task.lab), int(old.get("seed", secrets.randbits(31)))
+    except (ValueError, AttributeError, TypeError):
+        raise VosError(f"'{path}' is damaged: choose another --out, or restore it") from None
+    if lab != task.lab:
+        raise VosError(f"'{task.out}' holds a run of {lab}: choose another --out for {task.lab}")
+    if task.seed is not None:
+        seed = task.seed
+    said = {"lab": task.lab, "seed": seed, "versions": versions(), "submissions": str(task.submissions),
+            "limits": _limits(task), "sandbox": task.sandbox}
+    if said != old:
+        write_bytes(path, json.dumps(said, indent=1, sort_keys=True).encode())
+    return seed
+
+
+def versions() -> dict[str, str]:
+    """What judged: of this machine."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"python": platform.python_version()}
+    for name in ("vos_teach", "torch", "numpy", "scipy", "opencv-python-headless", "IPython", "nbgrader"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def prepare(task: Task, notebook: dict[str, Any], heard: Callable[[str], None]) -> list[Prepared]:
+    """Every submission of this run, made to fit the release; written to prepared/."""
+    from vos_teach.grading.collect import collect
+    from vos_teach.grading.prepare import prepare as library
+
+    found = collect(task.submissions, task.lab)
+    if task.only is not None:
+        if unknown := sorted(set(task.only) - set(found)):
+            raise VosError(f"'{task.submissions}' has nothing of {', '.join(unknown)}")
+        found = {student: found[student] for student in found if student in task.only}
+    if not found:
+        raise VosError(f"'{task.submissions}' holds no submission: one folder for each student, or one notebook each")
+    done = []
+    for student in sorted(found):
+        try:
+            one = library(student, found[student], notebook, task.lab)
+        except VosError as error:
+            one = Prepared(student, task.lab, "unreadable", str(error))
+        except (Exception, RecursionError) as error:  # a surprise in one submission must not stop the class
+            one = Prepared(student, task.lab, "unreadable", f"it could not be prepared: {type(error).__name__}: {error}",
+                           flags=["preparing it failed"])
+        write(task.out / "prepared" / f"{student}.json", one)
+        done.append(one)
+    heard(f"{len(done)} submissions of {task.lab}")
+    return done
+
+
+def everyone(task: Task, prepared: Sequence[Prepared]) -> list[Prepared]:
+    """With --students: also those who were prepared earlier, for gradebook and report."""
+    if task.only is None:
+        return list(prepared)
+    from vos_teach.grading.records import read_prepared
+
+    mine = {one.student: one for one in prepared}
+    for path in (task.out / "prepared").glob("*.json"):
+        mine.setdefault(path.stem, read_prepared(path))
+    return [mine[student] for student in sorted(mine)]
+
+
+# ---- keys
+
+def _limits(task: Task) -> dict[str, Any]:
+    return {"wall": float(task.seconds), "cpu": float(task.seconds), "memory": int(task.memory * 2**30)}
+
+
+def common(task: Task, notebook: dict[str, Any], seed: int) -> dict[str, str]:
+    """What all marks of a run depend on, beside the submissions: a hash each."""
+    return {"release": _hash(notebook), "hidden cases": pool.hidden_cases(task.course / "hidden", task.lab),
+            "package": pool.package(), "seed": str(seed), "limits": _hash(_limits(task)),
+            "sandbox": "none" if task.sandbox == "none" else "on"}
+
+
+def key_of(one: Prepared, inputs: dict[str, str]) -> tuple[str, dict[str, str]]:
+    """(key, what it is made of) of a submission's record."""
+    its = {**inputs, "submission": _hash([one.digest, one.fate, one.reason, one.flags])}
+    return _hash(its), its
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _record(path: Path, key: str | None = None) -> Record | None:
+    """The record there, if it has that key; a damaged one is none."""
+    try:
+        record = read_record(path)
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return record if key in (None, record.key) else None
+
+
+# ---- judging
+
+def _job(task: Task, one: Prepared, parts: Sequence[Asked], seed: int, key: str, its: dict[str, str]) -> dict[str, Any]:
+    plain = asdict(one)
+    plain["notebook"] = {} if one.notebook is not None else None  # its cells are what is judged
+    return {"prepared": plain, "parts": [asdict(p) for p in parts], "seed": seed, "key": key, "inputs": its,
+            "hidden": str((task.course / "hidden").resolve()), "lab": task.lab, "level": task.sandbox,
+            "limits": _limits(task), "seconds": 120 + 2 * len(parts) * (task.seconds + 30)}
+
+
+def _with_reference(task: Task, answered: dict[str, Any], parts: Sequence[Asked], seed: int, inputs: dict[str, str],
+                    todo: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The jobs, the course's own answers first, unless these were judged right with the same inputs."""
+    one = reference(answered, task.lab)
+    key, its = key_of(one, inputs)
+    if _record(task.out / "reference.json", key) is not None:
+        return todo
+    return [_job(task, one, parts, seed, key, its), *todo]
+
+
+def judge_all(task: Task, jobs: Sequence[dict[str, Any]], bar: Callable[..., Any] | None = None) -> None:
+    """Judge what is to be judged; each record is written when it comes. Raises VosError if the grader is at fault."""
+    run = pool.cluster(jobs, task.scheduler) if task.scheduler else pool.local(jobs, max(1, task.jobs))
+    counts: Counter[str] = Counter()
+    shown = bar(total=len(jobs), unit="student", desc=f"judging {task.lab}") if bar else None
+    try:
+        for number, said in run:
+            job = jobs[number]
+            if said is not None and pool.ERROR in said:
+                raise VosError(said[pool.ERROR])
+            record = record_from(said) if said is not None else _died(job)
+            keep(task.out, record)
+            counts.update(["held"] if record.held else [], outcomes=0)
+            counts.update(m.outcome for m in record.marks if m.outcome != "by hand")
+            if shown is not None:
+                shown.set_postfix_str(", ".join(f"{n} {what}" for what, n in sorted(counts.items()) if n))
+                shown.update()
+    finally:
+        run.close()  # type: ignore[attr-defined]
+        if shown is not None:
+            shown.close()
+
+
+def _died(job: dict[str, Any]) -> Record:
+    """For a submission whose workers died: held for a human, and judged again in the next run."""
+    from vos_teach.grading.records import prepared_from
+
+    one = prepared_from(job["prepared"])
+    why = f"the worker process died {pool.TRIES} times while it judged this"
+    record = Record(one.student, one.lab, "", one.fate, why, "", [], one.repairs, [*one.flags, why], True, "", job["seed"])
+    record = unread(record, [Asked(**p) for p in job["parts"] if p["kind"] != "manual"])
+    for mark in record.marks:
+        mark.outcome, mark.said = "died", "your answers could not be judged; your instructor looks at them"
+    record.said, record.inputs = "your answers could not be judged; your instructor looks at them", job["inputs"]
+    record.marks += [Mark(p["name"], p["points"], None, "by hand", "a human marks this", "your instructor marks this")
+                     for p in job["parts"] if p["kind"] == "manual"]
+    return record
+
+
+def keep(out: Path, record: Record) -> None:
+    """Write a record, with what it replaces where marks differ. The course's own answers must be right."""
+    if record.student == REFERENCE:
+        lost = [m for m in record.marks if m.outcome not in ("right", "by hand")]
+        if lost:
+            raise VosError(f"{REFERENCE} lose marks, so nobody's would mean anything: {lost[0].exercise}: "
+                           f"{lost[0].outcome}, {lost[0].reason}; correct that and grade again")
+        write(out / "reference.json", record)
+        return
+    path = out / "records" / f"{record.student}.json"
+    old = _record(path)
+    if old is not None and old.scores() != record.scores():
+        record.before = {"inputs": old.inputs, "scores": {k: list(v) for k, v in old.scores().items()}}
+    write(path, record)
+
+
+def changes(pairs: Sequence[tuple[Prepared, Record]]) -> list[dict[str, Any]]:
+    """Marks that are others than in the record that was replaced: student, exercise, old, new, why."""
+    found = []
+    for _, record in pairs:
+        if not record.before:
+            continue
+        old, inputs = record.before["scores"], record.before["inputs"]
+        why = [name for name in sorted(record.inputs) if inputs.get(name) != record.inputs[name]]
+        why = [f"the {name} changed" for name in why] or ["a worker died before"]
+        now = {name: list(said) for name, said in record.scores().items()}
+        for name in [*now, *(n for n in old if n not in now)]:
+            if old.get(name, [None])[:2] != now.get(name, [None])[:2]:
+                found.append({"student": record.student, "exercise": name, "old": old.get(name), "new": now.get(name),
+                              "why": ", ".join(why)})
+    return found
+
+
+# ---- saving
+
+def _save(task: Task, done: Class, heard: Callable[[str], None]) -> None:
+    from vos_teach.grading.save import save
+
+    heard("saving to nbgrader's gradebook")
+    save(task.course, task.lab, task.out, done.pairs)
+
+
+def _report(task: Task, done: Class) -> None:
+    from vos_teach.grading import report
+
+    made = report.write(task.out, done.pairs)
+    done.files += [made] if isinstance(made, Path) else []
