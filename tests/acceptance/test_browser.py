@@ -290,14 +290,13 @@ def test_lab1_opens_runs_and_validates(open_notebook):
     }""")
     assert set(errors(page)) <= {"NotAttempted"}, errors(page)
     page.wait_for_timeout(1500)
-    box = page.locator(".widget-vbox", has=page.locator("img.widget-image")).first  # the first that needs no answer
+    box = page.locator(".widget-vbox", has=page.locator("img.widget-image")).first  # the first: it needs no answer
     image = box.locator("img.widget-image")
-    before = image.get_attribute("src")
-    if box.locator(".widget-slider").count():
-        drag_slider(page, box.locator(".widget-slider").first, 80)
-    else:
-        box.locator("select").first.select_option(index=1)
+    image.scroll_into_view_if_needed()
+    before, shows = image.get_attribute("src"), box.locator(".widget-readout").first.inner_text()
+    drag_slider(page, box.locator(".widget-slider").first, 80)
     picture_after(page, image, before)
+    assert box.locator(".widget-readout").first.inner_text() != shows
     page.wait_for_timeout(800)
     image.scroll_into_view_if_needed()
     shot(page, "lab1-slider")
