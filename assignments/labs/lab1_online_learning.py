@@ -160,13 +160,13 @@ slider(blind, frame=(0, len(hard) - 1, 1, len(hard) // 2))
 # ### Commit to a prediction
 #
 # OSVOS's authors show results after 10 seconds and after 1 minute of fine-tuning per video. On two CPU cores and frames
-# of 240 lines, 10 seconds are about **60** training steps and 1 minute is about **375**; our toy frames are smaller, so
-# we count steps instead of seconds. On the first clip of the table: what will J be after 60 steps, and after 375?
+# of 240 lines, 10 seconds are 60 to 200 training steps, as the machine may be, and 1 minute six times as many. Our toy
+# frames are smaller, so we count steps: on the first clip of the table, what will J be after **60**, and after **375**?
 # Replace the two numbers, then run the cell. There is no wrong prediction, only a missing one.
 
 # %%
-predict("lab1.after_60_steps", 0.50, "J on the first clip after 60 steps (10 s at 240p)?")
-predict("lab1.after_375_steps", 0.50, "J on the first clip after 375 steps (1 min at 240p)?")
+predict("lab1.after_60_steps", 0.50, "J on the first clip after 60 steps (some 10 s at 240p)?")
+predict("lab1.after_375_steps", 0.50, "J on the first clip after 375 steps (some 60 s at 240p)?")
 
 # %% [markdown]
 # ## 2 A loss in which a small object counts
