@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 import re
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,10 +19,9 @@ from typing import Any
 from vos_teach.data.png import write_bytes
 from vos_teach.errors import VosError
 from vos_teach.grading import pool
+from vos_teach.grading.folder import REFERENCE, changes, hashed, keep, key_of, locked, record_at, versions
 from vos_teach.grading.judge import Asked, asked, unread
 from vos_teach.grading.records import Cell, Mark, Prepared, Record, read_record, record_from, write
-
-REFERENCE = "the course's own answers"
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,7 @@ def grade(task: Task, heard: Callable[[str], None] = print, bar: Callable[..., A
         for one in prepared:
             key, its = key_of(one, inputs)
             path = task.out / "records" / f"{one.student}.json"
-            if _record(path, key) is not None:
+            if record_at(path, key) is not None:
                 kept += 1
             else:
                 todo.append(_job(task, one, parts, seed, key, its))
@@ -130,28 +127,7 @@ def reference(answered: dict[str, Any], lab: str) -> Prepared:
     return Prepared(REFERENCE, lab, digest=hashlib.sha256(text.encode()).hexdigest(), notebook=answered, cells=cells)
 
 
-# ---- the run's folder
-
-@contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """No two graders in one run's folder. The lock goes with its process, however that ends."""
-    from filelock import FileLock, Timeout
-
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(out / ".lock")
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise VosError(f"another grader is at work in '{out}': wait for it, or choose another --out") from None
-    except OSError as error:
-        raise VosError(f"'{out}' cannot be used ({error.strerror or error}): choose another --out") from None
-    try:
-        for old in [*out.glob("records/.*.part"), *out.glob("prepared/.*.part"), *out.glob(".*.part")]:
-            old.unlink(missing_ok=True)  # what a killed grader was just writing
-        yield
-    finally:
-        lock.release()
-
+# ---- preparing
 
 def _run(task: Task) -> int:
     """run.json, made or read: the seed."""
@@ -172,17 +148,15 @@ def _run(task: Task) -> int:
     return seed
 
 
-def versions() -> dict[str, str]:
-    """What judged: of this machine."""
-    from importlib.metadata import PackageNotFoundError, version
+def _limits(task: Task) -> dict[str, Any]:
+    return {"wall": float(task.seconds), "cpu": float(task.seconds), "memory": int(task.memory * 2**30)}
 
-    found = {"python": platform.python_version()}
-    for name in ("vos_teach", "torch", "numpy", "scipy", "opencv-python-headless", "IPython", "nbgrader"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+
+def common(task: Task, notebook: dict[str, Any], seed: int) -> dict[str, str]:
+    """What all marks of a run depend on, beside the submissions: a hash each."""
+    return {"release": hashed(notebook), "hidden cases": pool.hidden_cases(task.course / "hidden", task.lab),
+            "package": pool.package(), "seed": str(seed), "limits": hashed(_limits(task)),
+            "sandbox": "none" if task.sandbox == "none" else "on"}
 
 
 def prepare(task: Task, notebook: dict[str, Any], heard: Callable[[str], None]) -> list[Prepared]:
@@ -204,8 +178,8 @@ def prepare(task: Task, notebook: dict[str, Any], heard: Callable[[str], None]) 
         except VosError as error:
             one = Prepared(student, task.lab, "unreadable", str(error))
         except (Exception, RecursionError) as error:  # a surprise in one submission must not stop the class
-            one = Prepared(student, task.lab, "unreadable", f"it could not be prepared: {type(error).__name__}: {error}",
-                           flags=["preparing it failed"])
+            why = f"it could not be prepared: {type(error).__name__}: {error}"
+            one = Prepared(student, task.lab, "unreadable", why, flags=["preparing it failed"])
         write(task.out / "prepared" / f"{student}.json", one)
         done.append(one)
     heard(f"{len(done)} submissions of {task.lab}")
@@ -224,38 +198,6 @@ def everyone(task: Task, prepared: Sequence[Prepared]) -> list[Prepared]:
     return [mine[student] for student in sorted(mine)]
 
 
-# ---- keys
-
-def _limits(task: Task) -> dict[str, Any]:
-    return {"wall": float(task.seconds), "cpu": float(task.seconds), "memory": int(task.memory * 2**30)}
-
-
-def common(task: Task, notebook: dict[str, Any], seed: int) -> dict[str, str]:
-    """What all marks of a run depend on, beside the submissions: a hash each."""
-    return {"release": _hash(notebook), "hidden cases": pool.hidden_cases(task.course / "hidden", task.lab),
-            "package": pool.package(), "seed": str(seed), "limits": _hash(_limits(task)),
-            "sandbox": "none" if task.sandbox == "none" else "on"}
-
-
-def key_of(one: Prepared, inputs: dict[str, str]) -> tuple[str, dict[str, str]]:
-    """(key, what it is made of) of a submission's record."""
-    its = {**inputs, "submission": _hash([one.digest, one.fate, one.reason, one.flags])}
-    return _hash(its), its
-
-
-def _hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _record(path: Path, key: str | None = None) -> Record | None:
-    """The record there, if it has that key; a damaged one is none."""
-    try:
-        record = read_record(path)
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-    return record if key in (None, record.key) else None
-
-
 # ---- judging
 
 def _job(task: Task, one: Prepared, parts: Sequence[Asked], seed: int, key: str, its: dict[str, str]) -> dict[str, Any]:
@@ -271,7 +213,7 @@ def _with_reference(task: Task, answered: dict[str, Any], parts: Sequence[Asked]
     """The jobs, the course's own answers first, unless these were judged right with the same inputs."""
     one = reference(answered, task.lab)
     key, its = key_of(one, inputs)
-    if _record(task.out / "reference.json", key) is not None:
+    if record_at(task.out / "reference.json", key) is not None:
         return todo
     return [_job(task, one, parts, seed, key, its), *todo]
 
@@ -305,7 +247,8 @@ def _died(job: dict[str, Any]) -> Record:
 
     one = prepared_from(job["prepared"])
     why = f"the worker process died {pool.TRIES} times while it judged this"
-    record = Record(one.student, one.lab, "", one.fate, why, "", [], one.repairs, [*one.flags, why], True, "", job["seed"])
+    record = Record(one.student, one.lab, "", one.fate, why, "", [], one.repairs, [*one.flags, why], True, "",
+                    job["seed"])
     record = unread(record, [Asked(**p) for p in job["parts"] if p["kind"] != "manual"])
     for mark in record.marks:
         mark.outcome, mark.said = "died", "your answers could not be judged; your instructor looks at them"
@@ -313,39 +256,6 @@ def _died(job: dict[str, Any]) -> Record:
     record.marks += [Mark(p["name"], p["points"], None, "by hand", "a human marks this", "your instructor marks this")
                      for p in job["parts"] if p["kind"] == "manual"]
     return record
-
-
-def keep(out: Path, record: Record) -> None:
-    """Write a record, with what it replaces where marks differ. The course's own answers must be right."""
-    if record.student == REFERENCE:
-        lost = [m for m in record.marks if m.outcome not in ("right", "by hand")]
-        if lost:
-            raise VosError(f"{REFERENCE} lose marks, so nobody's would mean anything: {lost[0].exercise}: "
-                           f"{lost[0].outcome}, {lost[0].reason}; correct that and grade again")
-        write(out / "reference.json", record)
-        return
-    path = out / "records" / f"{record.student}.json"
-    old = _record(path)
-    if old is not None and old.scores() != record.scores():
-        record.before = {"inputs": old.inputs, "scores": {k: list(v) for k, v in old.scores().items()}}
-    write(path, record)
-
-
-def changes(pairs: Sequence[tuple[Prepared, Record]]) -> list[dict[str, Any]]:
-    """Marks that are others than in the record that was replaced: student, exercise, old, new, why."""
-    found = []
-    for _, record in pairs:
-        if not record.before:
-            continue
-        old, inputs = record.before["scores"], record.before["inputs"]
-        why = [name for name in sorted(record.inputs) if inputs.get(name) != record.inputs[name]]
-        why = [f"the {name} changed" for name in why] or ["a worker died before"]
-        now = {name: list(said) for name, said in record.scores().items()}
-        for name in [*now, *(n for n in old if n not in now)]:
-            if old.get(name, [None])[:2] != now.get(name, [None])[:2]:
-                found.append({"student": record.student, "exercise": name, "old": old.get(name), "new": now.get(name),
-                              "why": ", ".join(why)})
-    return found
 
 
 # ---- saving

@@ -14,10 +14,10 @@ class_app = typer.Typer(no_args_is_help=True, help="Try grading out with a class
 
 
 def grade(
-    submissions: Annotated[Path, typer.Argument(help="a folder for each student, or nbgrader's submitted/, or a zip's")],
+    submissions: Annotated[Path, typer.Argument(help="a folder for each student, or nbgrader's submitted/")],
     lab: Annotated[str, typer.Option(help="lab0, lab1, ...")],
     course: Annotated[Path, typer.Option(help="the folder with source/ and hidden/")] = Path("assignments"),
-    out: Annotated[Path | None, typer.Option(help="the run's folder; default: runs/grade/LAB; run again to go on")] = None,
+    out: Annotated[Path | None, typer.Option(help="the run's folder; default: runs/grade/LAB")] = None,
     jobs: Annotated[int | None, typer.Option(help="processes of this machine; default: one per CPU")] = None,
     scheduler: Annotated[str | None, typer.Option(help="of a dask.distributed cluster, tcp://HOST:PORT")] = None,
     sandbox: Annotated[str, typer.Option(help=LEVELS)] = "auto",
@@ -25,7 +25,7 @@ def grade(
     seconds: Annotated[float, typer.Option(help="time for each exercise")] = 60,
     memory: Annotated[float, typer.Option(help="GB for each exercise; PyTorch alone needs 1.5")] = 3,
     students: Annotated[str | None, typer.Option(help="judge only these: NAME,NAME")] = None,
-    no_save: Annotated[bool, typer.Option("--no-save", help="judge and report, leave nbgrader's gradebook alone")] = False,
+    no_save: Annotated[bool, typer.Option("--no-save", help="leave nbgrader's gradebook alone")] = False,
 ) -> None:
     """Grade a class: sandboxed, in parallel, every mark with its reason. Cut short and run again, it goes on."""
     from tqdm import tqdm

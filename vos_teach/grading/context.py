@@ -78,9 +78,11 @@ def look(source: str) -> Part:
         text = plain(source)
         table = symtable.symtable(text, "cell", "exec")
         binds, reads = _own(table)
-        for node in ast.parse(text).body:
+        for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.ImportFrom) and node.module == "__future__":
                 binds.add(FUTURE)
+            elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name) and node.target.id in binds:
+                reads.add(node.target.id)  # symtable counts it as bound only
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return Part(source, frozenset(), frozenset())
     return Part(source, frozenset(binds), frozenset(reads))

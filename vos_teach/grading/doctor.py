@@ -54,7 +54,7 @@ def _sandboxes() -> Iterator[Line]:
 def _davis() -> Line:
     where = os.environ.get("VOS_TEACH_DAVIS")
     if not where:
-        return "DAVIS", "not set (the labs' toy clips need no data)", "set VOS_TEACH_DAVIS=DIR, see vos-teach data davis"
+        return "DAVIS", "not set: the labs' toy clips need no data", "or set VOS_TEACH_DAVIS=DIR; see vos-teach data"
     years = [year for year in ("2016", "2017") if (Path(where) / "ImageSets" / year).is_dir()]
     if (Path(where) / "JPEGImages").is_dir():
         return "DAVIS", f"{where}, lists of {' and '.join(years) or 'no year'}", ""
