@@ -1,0 +1,398 @@
+"""The grader's side of the sandbox: a warm interpreter in a `Box`, and sessions forked from it, one for an exercise.
+
+Deadlines are kept here, outside. What comes back is plain data (wire.py) from a process that may be hostile: it is
+bounded, and whatever breaks the protocol ends the session as "tampered".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vos_teach.errors import VosError
+from vos_teach.grading.sandbox import levels, package, wire
+from vos_teach.lab.check import NoGradient, NotAttempted, Raised
+
+GRACE = 10.0  # seconds for the warm interpreter to fork or to bury a session
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a session may take.
+
+    wall     seconds during which the grader waits for it, all requests together
+    cpu      seconds of processor time      memory   bytes of address space beyond the warm interpreter's
+    output   bytes kept of what a cell prints (the end of it); more is forgotten and costs nothing
+    reply    bytes of an answer             scratch  bytes of files
+    start    seconds for the warm interpreter to start
+    """
+
+    wall: float = 60
+    cpu: float = 60
+    memory: int = 3 << 30
+    output: int = 1 << 20
+    reply: int = 64 << 20
+    scratch: int = 64 << 20
+    start: float = 60
+
+
+class Lost(BaseException):
+    """A session is over before its time. No Exception, so that it passes through whatever judges answers.
+
+    outcome: "time-out", "out of memory", "died" or "tampered"; reason: one sentence
+    """
+
+    def __init__(self, outcome: str, reason: str):
+        super().__init__(f"{outcome}: {reason}")
+        self.outcome, self.reason = outcome, reason
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A cell that was executed. error: (class, message) or None; said: the end of what it printed."""
+
+    index: int
+    error: tuple[str, str] | None
+    seconds: float
+    said: str
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A call's result, and its arguments as they were afterwards."""
+
+    result: Any
+    args_after: tuple
+
+
+class Box:
+    """One warm interpreter in a sandbox; it starts when it is first needed, and again if it is lost.
+
+    level: one of LEVELS. limits: of each session. extra_packages: names of further modules to import beforehand.
+    Use it as a context, from one thread.
+    """
+
+    def __init__(self, level: str, limits: Limits | None = None, extra_packages: Sequence[str] = ()):
+        if level not in levels.LEVELS:
+            raise VosError(f"there is no sandbox '{level}': choose from {', '.join(levels.LEVELS)}")
+        self.level, self.limits, self.extra = level, limits or Limits(), tuple(extra_packages)
+        self.facts: dict[str, Any] = {}
+        self._process: subprocess.Popen | None = None
+        self._control: socket.socket | None = None
+        self._folder: Path | None = None
+        self._data, self._number = b"", 0
+        self._closed: dict[int, dict[str, Any]] = {}
+
+    def __enter__(self) -> Box:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start the warm interpreter, if it does not run. Raises VosError where it cannot."""
+        if self._process is not None and self._process.poll() is None and self._control is not None:
+            return
+        self.stop()
+        self._folder = Path(tempfile.mkdtemp(prefix="vos_teach_box_"))
+        package.filtered(self._folder / "package")
+        scratch = self._folder / "scratch"
+        scratch.mkdir(mode=0o700)
+        inside = levels.SCRATCH if self.level in ("bwrap", "podman") else str(scratch)
+        ours, theirs = socket.socketpair()
+        log = open(self._folder / "log", "w+b")
+        try:
+            line = levels.command(self.level, theirs.fileno(), self._folder / "package", self.limits.scratch)
+            self._process = subprocess.Popen(
+                line, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(theirs.fileno(),),
+                cwd=scratch, start_new_session=True,
+                env=levels.environment(inside) if self.level != "podman" else levels.host_environment())
+        except OSError as error:
+            ours.close()
+            self.stop()
+            raise VosError(f"the sandbox '{self.level}' cannot be started: {error}") from None
+        finally:
+            theirs.close()
+        self._control = ours
+        try:
+            self._say({"scratch": inside, "extra": self.extra, "filters": self.level != "none"})
+            self.facts = self._hear(self.limits.start)
+        except (OSError, ValueError) as error:
+            log.seek(0)
+            said = log.read()[-500:].decode("utf-8", "replace").strip().splitlines()
+            self.stop()
+            raise VosError(f"the sandbox '{self.level}' does not start: {said[-1] if said else error}") from None
+        finally:
+            log.close()
+
+    def stop(self) -> None:
+        """End it and everything in it."""
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+        if self._process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.2)
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+        self._data = b""
+        self._closed.clear()
+
+    def session(self, cells: Iterable[str] = (), blocked: Iterable[str] = (), allow_beside: Iterable[str] = ()
+                ) -> Session:
+        """Fork a session. blocked: "module:function" to empty; allow_beside: modules whose functions may run beside.
+
+        cells: what `run` executes if it is given nothing. VosError if the sandbox or a blocked name is at fault.
+        """
+        self.start()
+        self._number += 1
+        ours, theirs = socket.socketpair()
+        try:
+            order = {"open": self._number, "limits": asdict(self.limits), "blocked": list(blocked),
+                     "beside": list(allow_beside)}
+            socket.send_fds(self._control, [json.dumps(order).encode() + b"\n"], [theirs.fileno()])  # type: ignore[list-item]
+        except OSError:
+            ours.close()
+            self.stop()
+            raise VosError("the warm interpreter is gone: try again") from None
+        finally:
+            theirs.close()
+        return Session(self, self._number, ours, list(cells))
+
+    def _say(self, what: dict[str, Any]) -> None:
+        self._control.sendall(json.dumps(what).encode() + b"\n")  # type: ignore[union-attr]
+
+    def _hear(self, seconds: float) -> dict[str, Any]:
+        """The warm interpreter's next line. It is ours, but a ValueError or OSError is raised for silence and rubbish."""
+        end = time.monotonic() + seconds
+        while b"\n" not in self._data:
+            left = end - time.monotonic()
+            if left <= 0 or not select.select([self._control], [], [], left)[0]:
+                raise OSError("it says nothing")
+            part = self._control.recv(1 << 16)  # type: ignore[union-attr]
+            if not part or len(self._data) > 1 << 20:
+                raise OSError("it is gone")
+            self._data += part
+        line, _, self._data = self._data.partition(b"\n")
+        return json.loads(line)
+
+    def _close(self, number: int) -> dict[str, Any]:
+        """Have a session killed; how it ended. A warm interpreter that does not manage that is ended itself."""
+        try:
+            self._say({"close": number})
+            while number not in self._closed:
+                said = self._hear(GRACE)
+                self._closed[said["closed"]] = said
+            return self._closed.pop(number)
+        except (OSError, ValueError, KeyError, AttributeError):
+            self.stop()
+            return {"failed": "the warm interpreter had to be ended"}
+
+
+@dataclass
+class Session:
+    """One student's code for one exercise, in a process of its own. A context: at its end everything in it is killed."""
+
+    box: Box
+    number: int
+    socket: socket.socket
+    cells: list[str]
+    usage: dict[str, float] = field(default_factory=lambda: {"cpu": 0.0, "peak_bytes": 0, "wall": 0.0})
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.socket.setblocking(False)
+        self._left, self._over = self.box.limits.wall, False
+        self.report: dict[str, Any] = {}
+        try:
+            self.facts = self._receive(time.monotonic() + GRACE)
+        except Lost as lost:
+            raise VosError(f"a session could not be opened: {lost.reason} {self.report.get('failed', '')}") from None
+        if not isinstance(self.facts, dict) or not self.facts.get("ready"):
+            self.end()
+            raise VosError(f"a session could not be opened: {self.facts.get('why', '')}")
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Kill everything in it. May be called again."""
+        if self._over:
+            return
+        self._over = True
+        self.report = self.box._close(self.number)
+        self.socket.close()
+        self.usage = {"cpu": float(self.report.get("cpu", 0)), "peak_bytes": int(self.report.get("peak", 0)),
+                      "wall": float(self.report.get("wall", 0))}
+
+    def run(self, cells: Iterable[str] | None = None) -> list[Ran]:
+        """Execute cells in order; an error does not stop the next. A `Lost` raised here has `.ran`, what ran before."""
+        done: list[Ran] = []
+        for index, cell in enumerate(self.cells if cells is None else cells):
+            try:
+                said = self._ask({"do": "run", "cell": wire.clean(cell)})
+                error, seconds, text = said.get("error"), said.get("seconds"), said.get("said")
+                if not (error is None or _texts(error, 2)) or type(seconds) is not float or type(text) is not str:
+                    raise self._lose("tampered", "what came back from running a cell is not what the sandbox sends")
+            except Lost as lost:
+                lost.ran = done  # type: ignore[attr-defined]
+                raise
+            done.append(Ran(index, None if error is None else (error[0][:200], error[1][:2000]), seconds,
+                            text[-self.box.limits.output:]))
+        return done
+
+    def kind(self, name: str) -> dict[str, Any]:
+        """What a name is bound to, as the session says: bound, callable, type, module, nothing (None or ...)."""
+        said = self._ask({"do": "kind", "name": name})
+        wanted = {"bound": bool, "callable": bool, "type": str, "module": str}
+        if any(type(said.get(k)) is not t for k, t in wanted.items()):
+            raise self._lose("tampered", "what came back about a name is not what the sandbox sends")
+        return {**{k: said[k][:200] if t is str else said[k] for k, t in wanted.items()},
+                "nothing": said.get("nothing") is True}
+
+    def value(self, name: str) -> Any:
+        """The value of a name as plain data; None if there is none."""
+        return self._ask({"do": "value", "name": name}).get("result")
+
+    def call(self, name: str, args: tuple, grad: int | None = None, prepare: str | None = None,
+             collect: str | None = None) -> Reply:
+        """One call of the student's function. Raises Raised, NotAttempted, NoGradient or Lost."""
+        said = self._ask({"do": "call", "name": name, "args": tuple(args), "grad": grad, "prepare": prepare,
+                          "collect": collect})
+        if said.get("not attempted") is True:
+            raise NotAttempted
+        if said.get("no gradient") is True:
+            raise NoGradient
+        if _texts(said.get("raised"), 2):
+            raise Raised(said["raised"][0][:200], said["raised"][1][:2000])
+        if "result" not in said or type(said.get("after")) is not tuple:
+            raise self._lose("tampered", "what came back from a call is not what the sandbox sends")
+        return Reply(said["result"], said["after"])
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        if self._over:
+            raise Lost("died", "the session is over")
+        if select.select([self.socket], [], [], 0)[0]:
+            self._unasked()
+        data = wire.encode(request, 1 << 31)
+        begin = time.monotonic()
+        try:
+            self._send(len(data).to_bytes(4, "big") + data, begin + self._left)
+            said = self._receive(begin + self._left)
+        finally:
+            self._left -= time.monotonic() - begin
+        if type(said) is not dict:
+            raise self._lose("tampered", "what came back is no answer")
+        if said.get("memory") is True:
+            raise self._lose("out of memory", f"it asked for more than the {_size(self.box.limits.memory)} allowed")
+        return said
+
+    def _unasked(self) -> None:
+        """There is something to read before anything was asked: an end, or a forgery."""
+        with contextlib.suppress(BlockingIOError, ConnectionError):
+            if self.socket.recv(1):
+                raise self._lose("tampered", "it sent an answer that nobody had asked for")
+        raise self._ended()
+
+    def _send(self, data: bytes, end: float) -> None:
+        view = memoryview(data)
+        while view:
+            self._wait(end, write=True)
+            try:
+                view = view[self.socket.send(view[:1 << 18]):]
+            except BlockingIOError:
+                continue
+            except (BrokenPipeError, ConnectionError):
+                raise self._ended() from None
+
+    def _receive(self, end: float) -> Any:
+        size = int.from_bytes(self._exactly(4, end), "big")
+        if size > self.box.limits.reply + (1 << 16):
+            raise self._lose("tampered", "it sent more than an answer can be")
+        try:
+            return wire.decode(self._exactly(size, end), size)
+        except wire.WireError as error:
+            raise self._lose("tampered", f"what it sent is no message of the sandbox's ({error})") from None
+
+    def _exactly(self, count: int, end: float) -> bytes:
+        parts = bytearray()
+        while len(parts) < count:
+            self._wait(end)
+            try:
+                part = self.socket.recv(min(count - len(parts), 1 << 20))
+            except BlockingIOError:
+                continue
+            except ConnectionError:
+                part = b""
+            if not part:
+                raise self._ended()
+            parts += part
+        return bytes(parts)
+
+    def _wait(self, end: float, write: bool = False) -> None:
+        left = end - time.monotonic()
+        able = select.select([] if write else [self.socket], [self.socket] if write else [], [], max(0, left))
+        if left <= 0 or not (able[0] or able[1]):
+            raise self._lose("time-out", f"it was not done after {self.box.limits.wall:g} s")
+
+    def _lose(self, outcome: str, reason: str) -> Lost:
+        self.end()
+        return Lost(outcome, reason)
+
+    def _ended(self) -> Lost:
+        """It is gone: why."""
+        time.sleep(0.01)  # its socket closes a moment before it can be waited for
+        self.end()
+        said, limits = self.report, self.box.limits
+        code, cpu = said.get("code"), said.get("cpu", 0.0)
+        if said.get("guard") == "threads":
+            return Lost("died", "it was ended: it started too many threads")
+        if said.get("guard") == "scratch":
+            return Lost("died", f"it was ended: it wrote more than {_size(limits.scratch)} of files")
+        if code is None:
+            return Lost("died", f"its process is gone ({str(said.get('failed', ''))[-200:]})")
+        if code < 0 and cpu >= limits.cpu * 0.98:
+            return Lost("time-out", f"it used up its {limits.cpu:g} s of processor time")
+        if said.get("killed"):
+            return Lost("tampered", "it closed its connection to the grader")
+        if code == -signal.SIGKILL or "bad_alloc" in said.get("tail", "") or (
+                code < 0 and said.get("peak", 0) > 0.7 * limits.memory):
+            return Lost("out of memory", "it was ended by the system for the memory that it took")
+        if code < 0:
+            return Lost("died", f"its process was ended by {_signal(-code)}")
+        return Lost("died", f"its process ended itself with exit code {code}")
+
+
+def _texts(value: Any, count: int) -> bool:
+    return type(value) is list and len(value) == count and all(type(v) is str for v in value)
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.3g} GiB" if count >= 1 << 30 else f"{count / 2**20:.3g} MiB"
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
