@@ -457,6 +457,8 @@ def pixels(made: Figure) -> np.ndarray:
 
 def main(names: list[str]) -> None:
     """Make the named figures, or all: photographs as JPEG, drawings as PNG."""
+    if unknown := set(names) - set(MAKERS):
+        raise SystemExit(f"there is no figure {', '.join(sorted(unknown))}; choose from: {', '.join(MAKERS)}")
     for name in names or MAKERS:
         made = MAKERS[name]()
         suffix = ".jpg" if name in PHOTOS else ".png"
