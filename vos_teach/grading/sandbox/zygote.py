@@ -69,8 +69,9 @@ def main(fd: int, package: str) -> None:
     served = Zygote(control, package)
     try:
         served.serve()
-    finally:
-        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+    os._exit(1)
 
 
 class Zygote:
@@ -180,7 +181,10 @@ class Keeper:
 
     def hear(self) -> None:
         """It says how its session ended, then it is gone."""
-        part = self.leash.recv(1 << 16)
+        try:
+            part = self.leash.recv(1 << 16)
+        except ConnectionError:
+            part = b""
         self.said += part
         if not part:
             self.over = True
@@ -240,6 +244,7 @@ def watch(leash: int, reader: int, pid: int, proc: int, limits: dict[str, Any], 
             tail = _drain(reader, tail)
         if leash in able:
             told = True
+            os.read(leash, 1)
             os.kill(pid, signal.SIGKILL)
         elif not guard and not able or able == [reader]:
             guard = _exceeds(proc, pid, limits, scratch)
