@@ -57,7 +57,7 @@ class Session:
     def kind(self, name: str) -> dict[str, Any]:
         value = self.space.get(name)
         return {"bound": name in self.space, "callable": callable(value), "type": type(value).__name__,
-                "module": str(getattr(value, "__module__", ""))}
+                "module": str(getattr(value, "__module__", "")), "nothing": value is None or value is Ellipsis}
 
     def value(self, name: str) -> Any:
         return self.space[name]

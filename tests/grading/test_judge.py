@@ -76,7 +76,7 @@ def test_inputs_are_drawn_from_the_seed():
 @pytest.mark.parametrize(("answer", "outcome", "words"), [
     (STUB, "not attempted", "as released"),
     ("# nothing", "not attempted", "no cell before the check defines 'recall'"),
-    ("recall = None", "not attempted", "NoneType"), ("recall = ...", "not attempted", "ellipsis"),
+    ("recall = None", "not attempted", "None"), ("recall = ...", "not attempted", "..."),
     ("recall = 0.5", "wrong", "not float"),
     ("def recall(:\n    pass", "does not parse", "line 1"),
     ("from vos_teach.metrics import recall", "wrong", "the library's own"),

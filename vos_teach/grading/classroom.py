@@ -161,10 +161,10 @@ def common(task: Task, notebook: dict[str, Any], seed: int) -> dict[str, str]:
 
 def prepare(task: Task, notebook: dict[str, Any], heard: Callable[[str], None]) -> list[Prepared]:
     """Every submission of this run, made to fit the release; written to prepared/."""
-    from vos_teach.grading.collect import collect
+    from vos_teach.grading.collect import find
     from vos_teach.grading.prepare import prepare as library
 
-    found = collect(task.submissions, task.lab)
+    found = find(task.submissions, task.lab)
     if task.only is not None:
         if unknown := sorted(set(task.only) - set(found)):
             raise VosError(f"'{task.submissions}' has nothing of {', '.join(unknown)}")

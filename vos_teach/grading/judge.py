@@ -140,18 +140,14 @@ def _better(part: Asked, prepared: Prepared, box: Any, put: _Quiz | _Function) -
 
 def _attempt(part: Asked, prepared: Prepared, box: Any, plan: Plan, put: _Quiz | _Function) -> Mark:
     """One try, in a process of its own: whatever happens there becomes a mark."""
-    usage: dict[str, Any] = {}
+    session = None
     try:
         put.without()
-        with box.session([piece.source for piece in plan.pieces], put.blocked, put.beside) as session:
-            try:
-                put.where = "before its first case"
-                ran = session.run([piece.source for piece in plan.pieces])
-                errors = [(plan.pieces[r.index].id, *r.error) for r in ran if r.error]
-                put(session, lambda: _unbound(part, prepared, errors))
-            finally:
-                with suppress(Exception):
-                    usage = dict(session.usage)
+        put.where = "before its first case"
+        with _opened(box, plan, put) as session:
+            ran = session.run([piece.source for piece in plan.pieces])
+            errors = [(plan.pieces[r.index].id, *r.error) for r in ran if r.error]
+            put(session, lambda: _unbound(part, prepared, errors))
     except _Stop as stop:
         end = stop
     except Lost as lost:
@@ -162,9 +158,20 @@ def _attempt(part: Asked, prepared: Prepared, box: Any, plan: Plan, put: _Quiz |
         end = _Stop("died", f"{OURS}: {type(error).__name__}: {error} ({put.where})", SAID["died"], **put.at)
     else:
         raise AssertionError("an answer was put without a verdict")
+    usage = {} if session is None else session.usage  # known when it is over
     score = part.points if end.outcome == "right" else 0.0
     return Mark(part.name, part.points, score, end.outcome, _clean(end.reason), _clean(end.said),
                 seconds=float(usage.get("wall", 0.0)), peak=int(usage.get("peak_bytes", 0)), **end.more)
+
+
+def _opened(box: Any, plan: Plan, put: _Quiz | _Function) -> Any:
+    """A session; where what came before it has harmed the sandbox, in a new one."""
+    cells = [piece.source for piece in plan.pieces]
+    try:
+        return box.session(cells, put.blocked, put.beside)
+    except VosError:
+        box.stop()
+        return box.session(cells, put.blocked, put.beside)
 
 
 def _unbound(part: Asked, prepared: Prepared, errors: Sequence[tuple[str, str, str]]) -> _Stop:
@@ -267,8 +274,9 @@ def _refuse(kind: dict[str, Any], unbound: Callable[[], _Stop]) -> None:
     cases would not decide too."""
     if not kind.get("bound"):
         raise unbound()
-    if kind.get("type") in ("NoneType", "ellipsis"):
-        raise _Stop("not attempted", f"it is {kind['type']}", "there is no answer yet")
+    if kind.get("nothing"):
+        raise _Stop("not attempted", f"it is {'None' if kind.get('type') == 'NoneType' else '...'}",
+                    "there is no answer yet")
     if not kind.get("callable"):
         raise _Stop("wrong", f"hand in the function itself, without calling it, not {kind.get('type')}")
     if str(kind.get("module")).startswith("vos_teach."):

@@ -27,7 +27,8 @@ from vos_teach.errors import VosError
 
 TRIES = 2  # a submission whose worker dies so often is held for a human
 ERROR = "error"  # the key of a result that is no record but the sentence of a VosError
-JUDGING = ("collect", "context", "judge", "match", "prepare", "records", "sandbox")  # of grading/: what marks depend on
+JUDGING = ("collect", "context", "harmless", "judge", "match", "prepare", "reading", "records", "sandbox", "suspicious",
+           "travelled")  # of grading/: what marks depend on
 _here: dict[str, Any] = {}  # of this process: its sandbox, and what the hidden cases were when they were read
 
 
