@@ -122,7 +122,7 @@ def test_the_environment_is_as_before(tiny, monkeypatch):
     monkeypatch.setenv("PATH", os.defpath)
     monkeypatch.delenv("VOS_TEACH_HIDDEN", raising=False)
     before = dict(os.environ)
-    with course._environment_kept():
+    with course.environment_kept():
         course.configure(Config(), tiny)
         assert os.environ["PATH"] != os.defpath and os.environ["VOS_TEACH_HIDDEN"]
     assert dict(os.environ) == before

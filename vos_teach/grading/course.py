@@ -14,13 +14,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor
 from nbgrader.converters import GenerateAssignment
 from nbgrader.converters.base import NbGraderException
 from nbgrader.coursedir import CourseDirectory
-from nbgrader.preprocessors import ClearSolutions
+from nbgrader.preprocessors import ClearSolutions, GetGrades
 from traitlets.config import Config
 
 from vos_teach.errors import VosError
+from vos_teach.grading.feedback import HideHidden
 from vos_teach.grading.source import STUB
 
 CELL_SECONDS = 600  # nbgrader's own limit is 30 seconds, which training in a cell would pass
@@ -47,7 +49,7 @@ def kernels_by_files(c: Any) -> None:
         c.KernelManager.ip = f"{folder}/k"
 
 
-class _Said(logging.Handler):
+class Heard(logging.Handler):
     """What nbgrader logs as errors: its exceptions only point to "the above traceback"."""
 
     def __init__(self) -> None:
@@ -70,6 +72,7 @@ def configure(c: Any, root: str | Path) -> None:
     c.ClearSolutions.text_stub = "Your answer here"
     c.GenerateAssignment.preprocessors = [
         ClearAnswers if part is ClearSolutions else part for part in GenerateAssignment.preprocessors.default()]
+    c.GenerateFeedback.preprocessors = [GetGrades, HideHidden, CSSHTMLHeaderPreprocessor]
     c.Execute.timeout = CELL_SECONDS
     c.ExecutePreprocessor.timeout = CELL_SECONDS
     os.environ.setdefault("VOS_TEACH_HIDDEN", str(Path(root).resolve() / "hidden"))  # not a folder a student hands in
@@ -79,7 +82,7 @@ def configure(c: Any, root: str | Path) -> None:
 
 
 @contextmanager
-def _environment_kept() -> Iterator[None]:
+def environment_kept() -> Iterator[None]:
     before = dict(os.environ)
     try:
         yield
@@ -94,10 +97,10 @@ def release(sources: dict[str, tuple[str, str]]) -> dict[str, str]:
     sources: assignment -> (name of its notebook, that notebook as JSON); returned: assignment -> JSON.
     """
     done = {}
-    with tempfile.TemporaryDirectory(prefix="vos_teach_labs_") as folder, _environment_kept():
+    with tempfile.TemporaryDirectory(prefix="vos_teach_labs_") as folder, environment_kept():
         config = Config()
         configure(config, folder)
-        said = _Said()
+        said = Heard()
         log = logging.Logger("nbgrader", logging.ERROR)
         log.addHandler(said)
         for lab, (stem, text) in sources.items():
