@@ -23,11 +23,13 @@ from vos_teach.grading.sandbox import wire
 from vos_teach.lab.cases import duplicate
 from vos_teach.lab.check import NotAttempted
 
-_read, _write, _clock, _encode, _decode, _duplicate = os.read, os.write, time.perf_counter, wire.encode, wire.decode, duplicate
+_read, _write, _clock = os.read, os.write, time.perf_counter
+_encode, _decode, _duplicate = wire.encode, wire.decode, duplicate
 _type, _str, _callable, _isinstance, _enumerate = type, str, callable, isinstance, enumerate
 _grad = torch.autograd.grad
 _Tensor, _Opaque, _WireError, _NotAttempted = torch.Tensor, wire.Opaque, wire.WireError, NotAttempted
-NO_MEMORY = ("can't allocate memory", "insufficient memory", "cannot allocate memory", "std::bad_alloc", "not enough memory")
+NO_MEMORY = ("can't allocate memory", "insufficient memory", "cannot allocate memory", "std::bad_alloc",
+             "not enough memory")
 
 
 def find(name: str) -> Callable[..., Any]:
@@ -57,12 +59,19 @@ class Agent:
                 said = getattr(self, "do_" + request.pop("do"))(**request)
             except MemoryError:
                 said = {"memory": True}
-            try:
-                data = _encode(said, self.reply)
-            except _WireError:
-                said["result"], said["after"] = _Opaque("value too large to be looked at"), ()
-                data = _encode(said, self.reply)
-            self.give(len(data).to_bytes(4, "big") + data)
+            self.give(self.packed(said))
+
+    def packed(self, said: dict[str, Any]) -> bytes:
+        """An answer as bytes, its length before it; what cannot be sent becomes a word on why."""
+        try:
+            data = _encode(said, self.reply)
+        except MemoryError:
+            data = _encode({"memory": True})
+        except _WireError:
+            data = _encode({**said, "result": _Opaque("value too large to be sent"), "after": ()})
+        except BaseException:  # a class of the student's own that does not let itself be looked at
+            data = _encode({**said, "result": _Opaque(_type(said.get("result")).__name__), "after": ()})
+        return len(data).to_bytes(4, "big") + data
 
     def take(self, count: int) -> bytes:
         """Exactly so many bytes; the end of everything if there are no more."""

@@ -12,6 +12,7 @@ import contextlib
 import gc
 import importlib
 import json
+import linecache
 import os
 import pkgutil
 import select
@@ -92,12 +93,16 @@ class Zygote:
         self.shell = shell.make_shell()
         self.shell.run_cell("x = [i for i in range(3)]\nprint(end='')\n")
         self.shell.reset(new_session=False)
+        linecache.clearcache()
         gc.collect()
-        gc.freeze()
+        gc.freeze()  # a collection in a session would touch, and so copy, all of this
         if linux.LINUX and settings["filters"]:
             linux.private(True)
         self.say({"ready": True, "failed": failed, "python": sys.version.split()[0], "pid": os.getpid()})
         while True:
+            with contextlib.suppress(ChildProcessError):
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
             waiting = {k.leash: k for k in self.keepers.values() if not k.over}
             able, _, _ = select.select([self.control, *waiting], [], [])
             for leash in able:
@@ -137,7 +142,7 @@ class Zygote:
             except BaseException:
                 traceback.print_exc()
                 with contextlib.suppress(OSError):
-                    os.write(theirs.fileno(), json.dumps({"failed": traceback.format_exc()[-2000:]}).encode())
+                    os.write(theirs.fileno(), json.dumps({"failed": traceback.format_exc()[-2000:]}).encode() + b"\n")
             finally:
                 os._exit(0)
         theirs.close()
@@ -177,7 +182,6 @@ class Keeper:
     def __init__(self, pid: int, leash: socket.socket):
         self.pid, self.leash, self.said = pid, leash, b""
         self.over = self.asked = False
-        self.status = 0
 
     def hear(self) -> None:
         """It says how its session ended, then it is gone."""
@@ -186,10 +190,9 @@ class Keeper:
         except ConnectionError:
             part = b""
         self.said += part
-        if not part:
+        if not part or part.endswith(b"\n"):  # with its last word its session is gone; itself it goes a moment later
             self.over = True
             self.leash.close()
-            self.status = os.waitpid(self.pid, 0)[1]
 
     def end(self) -> None:
         """Have it kill its session."""
@@ -202,7 +205,7 @@ class Keeper:
         try:
             return json.loads(self.said)
         except ValueError:
-            return {"failed": f"the session's keeper died (status {self.status}, {self.said!r})"}
+            return {"failed": "the session's keeper died"}
 
 
 def keep(leash: int, fd: int, order: dict[str, Any], settings: dict[str, Any], package: str, shell: Any) -> None:
@@ -229,7 +232,7 @@ def keep(leash: int, fd: int, order: dict[str, Any], settings: dict[str, Any], p
     ended.update(wall=time.monotonic() - begin, peak=max(0, ended["peak"] - rss))
     if not own:
         shutil.rmtree(scratch, ignore_errors=True)
-    os.write(leash, json.dumps(ended).encode())
+    os.write(leash, json.dumps(ended).encode() + b"\n")
 
 
 def watch(leash: int, reader: int, pid: int, proc: int, limits: dict[str, Any], scratch: str) -> dict[str, Any]:
