@@ -48,7 +48,8 @@ def timed(command: list[str], folder: Path) -> float:
 def ours(course: Course, out: Path, level: str, jobs: int) -> tuple[float, list]:
     """(seconds of the whole command, records)."""
     command = [sys.executable, "-m", "vos_teach.cli", "grade", str(course.folder / "submitted"), "--lab", course.lab,
-               "--course", str(course.folder), "--out", str(out), "--jobs", str(jobs), "--seed", "1", "--sandbox", level]
+               "--course", str(course.folder), "--out", str(out), "--jobs", str(jobs), "--seed", "1",
+               "--sandbox", level]
     seconds = timed(command, course.folder)
     return seconds, [read_record(path) for path in sorted((out / "records").glob("*.json"))]
 

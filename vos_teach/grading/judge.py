@@ -129,7 +129,9 @@ class _Stop(Exception):
 def _better(part: Asked, prepared: Prepared, box: Any, put: _Quiz | _Function) -> Mark:
     best: Mark | None = None
     for plan in plans(prepared.cells, part.name, part.name in prepared.missing):
-        mark = _attempt(part, prepared, box, plan, put)
+        mark, ours = _attempt(part, prepared, box, plan, put)
+        if ours:  # not the student's process was lost, but the sandbox that it was in
+            mark, _ = _attempt(part, prepared, box, plan, put)
         if best is None or RANK.get(mark.outcome, 0) > RANK.get(best.outcome, 0):
             best = mark
         if best.outcome == "right":
@@ -138,8 +140,8 @@ def _better(part: Asked, prepared: Prepared, box: Any, put: _Quiz | _Function) -
     return best
 
 
-def _attempt(part: Asked, prepared: Prepared, box: Any, plan: Plan, put: _Quiz | _Function) -> Mark:
-    """One try, in a process of its own: whatever happens there becomes a mark."""
+def _attempt(part: Asked, prepared: Prepared, box: Any, plan: Plan, put: _Quiz | _Function) -> tuple[Mark, bool]:
+    """One try, in a process of its own: whatever happens there becomes a mark. Also whether the sandbox itself ended."""
     session = None
     try:
         put.without()
@@ -160,8 +162,9 @@ def _attempt(part: Asked, prepared: Prepared, box: Any, plan: Plan, put: _Quiz |
         raise AssertionError("an answer was put without a verdict")
     usage = {} if session is None else session.usage  # known when it is over
     score = part.points if end.outcome == "right" else 0.0
-    return Mark(part.name, part.points, score, end.outcome, _clean(end.reason), _clean(end.said),
+    mark = Mark(part.name, part.points, score, end.outcome, _clean(end.reason), _clean(end.said),
                 seconds=float(usage.get("wall", 0.0)), peak=int(usage.get("peak_bytes", 0)), **end.more)
+    return mark, end.outcome == "died" and bool(getattr(session, "report", {}).get("failed"))
 
 
 def _opened(box: Any, plan: Plan, put: _Quiz | _Function) -> Any:
