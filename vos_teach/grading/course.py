@@ -57,10 +57,12 @@ class Heard(logging.Handler):
         self.tracebacks: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Keep what has a traceback."""
         if "Traceback" in (text := record.getMessage()):
             self.tracebacks.append(text)
 
     def cause(self) -> str:
+        """The last line of the last traceback."""
         return (self.tracebacks[-1].strip().splitlines() or ["?"])[-1] if self.tracebacks else "it does not say why"
 
 
@@ -83,6 +85,7 @@ def configure(c: Any, root: str | Path) -> None:
 
 @contextmanager
 def environment_kept() -> Iterator[None]:
+    """Whatever is set in the environment inside is as before afterwards."""
     before = dict(os.environ)
     try:
         yield

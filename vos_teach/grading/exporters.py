@@ -204,4 +204,5 @@ def tame(value: Any) -> str:
     """A cell that no spreadsheet takes for a formula; its text may come from a student."""
     text = str(value)
     text = "".join(c if c.isprintable() or c == " " else " " for c in text)
-    return f"'{text}" if text[:1] in "=+-@\t" and text not in ("", "-") and not re.fullmatch(r"-?[\d.]+", text) else text
+    formula = re.match(r"[=+\-@]", text) and not re.fullmatch(r"-|-?[\d.]+", text)
+    return f"'{text}" if formula else text

@@ -10,6 +10,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from nbconvert.exporters import HTMLExporter, TemplateExporter
+from nbconvert.filters import Highlight2HTML
+from nbconvert.filters.widgetsdatatypefilter import WidgetsDataTypeFilter
 from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.preprocessors import NbGraderPreprocessor
 
@@ -19,6 +22,19 @@ _REGION = re.compile(rf"^[ \t]*{HIDE}[^\n]*\n.*?(?:^[ \t]*{UNHIDE}[^\n]*\n?|\Z)"
 _CASE = re.compile(r"\(case: ([^()\n]*(?:\([^()\n]*\)[^()\n]*)*)\)\s*\Z")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 HIDDEN = "not right for every input: there are cases here that are not shown"
+
+
+class Page(HTMLExporter):
+    """nbconvert's page, without its second reading of the whole page, which takes as long as the page itself."""
+
+    def from_notebook_node(self, nb: Any, resources: Any = None, **kw: Any) -> tuple[str, dict[str, Any]]:
+        """The page of a notebook."""
+        lexer = nb.metadata.get("language_info", {}).get("name")
+        self.register_filter("highlight_code", Highlight2HTML(pygments_lexer=lexer, parent=self))
+        resources = self._init_resources(resources)
+        self.register_filter("filter_data_type", WidgetsDataTypeFilter(notebook_metadata=self._nb_metadata, parent=self,
+                                                                       resources=resources))
+        return TemplateExporter.from_notebook_node(self, nb, resources, **kw)
 
 
 class HideHidden(NbGraderPreprocessor):
@@ -59,7 +75,8 @@ class HideHidden(NbGraderPreprocessor):
         exercise = name.replace("-", ".", 1)
         said = self.said.get(name)
         if passed:
-            return new_output("stream", name="stdout", text=f"Right - {exercise}\n{_explained(said, exercise, outputs)}")
+            more = _explained(said, exercise, outputs)
+            return new_output("stream", name="stdout", text=f"Right - {exercise}\n{more}")
         label, why = "Not right yet", said or ""
         for output in outputs:
             if output.output_type == "error":

@@ -195,8 +195,8 @@ def _answer(place: Place, claims: list[Got], done: Matched) -> None:
         done.repairs.append(f"the cell of {place.exercise} is there {1 + len(others) - len(parts)} times (an editor's "
                             f"copies, a duplicated id): cell {chosen.number} counts, the last that was worked on")
     if parts:
-        done.repairs.append(f"the cell of {place.exercise} was split: the part that defines {place.short} counts as the "
-                            "answer, the others are kept as cells of the student's own")
+        done.repairs.append(f"the cell of {place.exercise} was split: the part that defines {place.short} counts as "
+                            "the answer, the others are kept as cells of the student's own")
     answers = {bare(g.source) for g in tried}
     if len(answers) > 1:
         cells = ", ".join(str(g.number) for g in tried)
@@ -333,5 +333,5 @@ def _by_place(cells: Sequence[Got], released: Sequence[Place], done: Matched) ->
             mine = [g for g in near if g.kind == "markdown" and id(g) not in used]
             if mine:
                 done.taken[place.number] = mine[0]
-                done.repairs.append(f"{place.exercise}: its cell's id and sentinel line are gone; the text in its place "
-                                    "is taken for it")
+                done.repairs.append(f"{place.exercise}: its cell's id and sentinel line are gone; the text in its "
+                                    "place is taken for it")

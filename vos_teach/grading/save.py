@@ -17,15 +17,18 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from nbconvert.exporters import Exporter
 from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.converters import Autograde, GenerateAssignment, GenerateFeedback
 from nbgrader.converters.base import NbGraderException
 from nbgrader.coursedir import CourseDirectory
+from traitlets import Type
 from traitlets.config import Config, PyFileConfigLoader
 
 from vos_teach.data.png import write_bytes
 from vos_teach.errors import VosError
 from vos_teach.grading.course import Heard, configure, environment_kept
+from vos_teach.grading.feedback import Page
 from vos_teach.grading.records import Mark, Prepared, Record
 
 LABELS = {"not attempted": "Not attempted", "time-out": "Out of time", "out of memory": "Out of memory",
@@ -69,8 +72,9 @@ class Course:
 
         executed: the folder of the submissions, if it is not submitted/.
         """
+        where = self._directory(**({"submitted_directory": str(executed)} if executed else {}))
         try:
-            made = kind(coursedir=self._directory(**({"submitted_directory": str(executed)} if executed else {})), config=self.config, log=self.log, force=True, **more)
+            made = kind(coursedir=where, config=self.config, log=self.log, force=True, **more)
             made.students = list(students)
             made.start()
         except (NbGraderException, SystemExit, MissingEntry):
@@ -123,6 +127,7 @@ class _Feedback(GenerateFeedback):
     """nbgrader's, for chosen students."""
 
     students: Sequence[str] = ()
+    exporter_class = Type(Page, klass=Exporter)
 
     def init_notebooks(self) -> None:
         """Those students' notebooks."""

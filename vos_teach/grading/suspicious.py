@@ -20,8 +20,9 @@ INSIDES = {"ctypes": "native code", "_ctypes": "native code", "cffi": "native co
 OUR_OWN = ("vos_teach", "torch", "np", "numpy", "F", "scipy", "cv2", "builtins", "__builtins__", "ndimage", "sys", "os")
 FRAMES = {"_getframe", "f_back", "f_locals", "f_globals", "tb_frame", "gi_frame", "cr_frame", "currentframe", "stack",
           "_current_frames", "settrace", "setprofile", "setrecursionlimit"}
-FORCED = {"_exit", "abort", "fork", "forkpty", "system", "popen", "kill", "killpg", "execv", "execve", "execvp", "posix_spawn",
-          "setsid", "ptrace", "environ", "putenv", "chmod", "symlink", "mkfifo", "remove", "unlink", "rmtree"}
+FORCED = {"_exit", "abort", "fork", "forkpty", "system", "popen", "kill", "killpg", "execv", "execve", "execvp",
+          "posix_spawn", "setsid", "ptrace", "environ", "putenv", "chmod", "symlink",
+          "mkfifo", "remove", "unlink", "rmtree"}
 DUNDERS = {"__eq__", "__ne__", "__class__", "__instancecheck__", "__torch_function__", "__array_ufunc__",
            "__array_function__", "__getattribute__", "__del__", "__reduce__", "__array__", "__subclasses__",
            "__globals__", "__code__", "__closure__", "__builtins__", "__subclasshook__", "__bases__", "__mro__"}
@@ -78,7 +79,7 @@ def _one(node: ast.AST) -> Iterator[str]:
     elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name in DUNDERS:
         yield f"it defines {node.name}"
     elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-        if not isinstance(getattr(node, "parent", None), ast.Expr) and len(node.value) < 400 and _PATH.search(node.value):
+        if len(node.value) < 400 and _PATH.search(node.value):
             yield f"it names a path of the machine ({node.value.strip()[:60]!r})"
         if _WORDS.search(node.value):
             yield "it names what belongs to the grading or to the notebook's insides"
