@@ -116,8 +116,9 @@ def match(got: Sequence[Got], released: Sequence[Place]) -> Matched:
     for place in released:
         if place.role in ("answer", "manual") and place.number not in done.taken:
             done.absent.append(place.exercise)
-        if place.role == "check" and place.number not in done.taken:
-            done.repairs.append(f"the check cell of {place.exercise} was missing and is restored")
+    gone = [p.exercise for p in released if p.role == "check" and p.number not in done.taken]
+    if gone:
+        done.repairs.append(f"check cells were missing and are restored: {', '.join(gone)}")
     return done
 
 

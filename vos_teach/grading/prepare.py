@@ -124,7 +124,7 @@ def _assemble(out: Prepared, chosen: _File, release: dict[str, Any], released: S
             out.missing.append(place.exercise)
             if not any(isinstance(item, Got) and place.short in defined(item.source) for item in order):
                 out.repairs.append(f"the answer cell of {place.exercise} was gone and is restored empty")
-        elif place.exercise in matched.absent:
+        elif place.exercise in matched.absent and place.role == "manual":
             out.repairs.append(f"the cell of {place.exercise} was gone and is restored empty")
     gone = sum(p.role in ("code", "text") and p.number not in matched.taken for p in released)
     if gone:

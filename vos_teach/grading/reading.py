@@ -115,8 +115,7 @@ def _json(data: bytes) -> tuple[Any, list[str]]:
         except UnicodeDecodeError:
             continue
         try:
-            said = [] if encoding == "utf-8" else [f"the file was not in UTF-8: it was read as {encoding}"]
-            return json.loads(text.lstrip("\ufeff"), parse_int=_integer), said
+            return json.loads(text.lstrip("\ufeff"), parse_int=_integer), _how(encoding)
         except RecursionError:
             raise Unreadable("is nested too deep to be a notebook") from None
         except MemoryError:
@@ -134,6 +133,10 @@ def _encodings(data: bytes) -> tuple[str, ...]:
     if data[:4].count(b"\0") >= 2:
         return ("utf-16-le", "utf-16-be")
     return "utf-8", "cp1252", "latin-1"
+
+
+def _how(encoding: str) -> list[str]:
+    return [] if encoding.startswith("utf-8") else [f"the file was not in UTF-8: it was read as {encoding}"]
 
 
 def _integer(digits: str) -> int:
@@ -186,8 +189,7 @@ def _text(suffix: str, data: bytes) -> tuple[list[Got], list[str]]:
 def _decoded(data: bytes) -> tuple[str, list[str]]:
     for encoding in _encodings(data):
         try:
-            return joined(data.decode(encoding)) or "", (
-                [] if encoding == "utf-8" else [f"the file was not in UTF-8: it was read as {encoding}"])
+            return joined(data.decode(encoding)) or "", _how(encoding)
         except UnicodeDecodeError:
             continue
     raise Unreadable("is no text")

@@ -18,6 +18,7 @@ INSIDES = {"ctypes": "native code", "_ctypes": "native code", "cffi": "native co
            "builtins": "the built-in functions", "sitecustomize": "start-up", "ipykernel": "the kernel",
            "IPython": "the notebook's insides", "nbgrader": "the marks", "sqlite3": "data bases"}
 OUR_OWN = ("vos_teach", "torch", "np", "numpy", "F", "scipy", "cv2", "builtins", "__builtins__", "ndimage", "sys", "os")
+SETTINGS = ("torch.backends.", "plt.rcParams", "matplotlib.")  # modules' attributes that are there to be set
 FRAMES = {"_getframe", "f_back", "f_locals", "f_globals", "tb_frame", "gi_frame", "cr_frame", "currentframe", "stack",
           "_current_frames", "settrace", "setprofile", "setrecursionlimit"}
 FORCED = {"_exit", "abort", "fork", "forkpty", "system", "popen", "kill", "killpg", "execv", "execve", "execvp",
@@ -41,6 +42,8 @@ def suspicious(source: str, released: str = "") -> list[str]:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []
     found: dict[str, int] = {}
+    if "get_ipython" in source and "get_ipython" not in released:  # magics become calls of it: those do not count
+        found["it uses get_ipython"] = 1 + source[: source.index("get_ipython")].count("\n")
     try:
         for line, said in _all(tree):
             if said not in known:
@@ -51,19 +54,25 @@ def suspicious(source: str, released: str = "") -> list[str]:
 
 
 def _all(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    modules = set(OUR_OWN)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            modules |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("vos_teach"):
+            modules |= {alias.asname or alias.name for alias in node.names}
     for node in ast.walk(tree):
         line = getattr(node, "lineno", 1)
-        for said in _one(node):
+        for said in _one(node, modules):
             yield line, said
 
 
-def _one(node: ast.AST) -> Iterator[str]:
+def _one(node: ast.AST, modules: set[str]) -> Iterator[str]:
     if isinstance(node, (ast.Import, ast.ImportFrom)):
         yield from _imports(node)
     elif isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Delete)):
         targets = node.targets if isinstance(node, (ast.Assign, ast.Delete)) else [node.target]
         for target in targets:
-            yield from _target(target)
+            yield from _target(target, modules)
     elif isinstance(node, ast.Attribute):
         if node.attr in FRAMES and not (node.attr == "stack" and _root(node) in ("np", "numpy", "torch")):
             if node.attr != "stack" or _root(node) == "inspect":
@@ -74,6 +83,8 @@ def _one(node: ast.AST) -> Iterator[str]:
             yield f"it uses {node.attr}"
         elif node.attr == "modules" and _root(node) == "sys":
             yield "it uses sys.modules"
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "run_cell_magic":
+        yield from _magic(node)
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         yield from _call(node, node.func.id)
     elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name in DUNDERS:
@@ -83,7 +94,7 @@ def _one(node: ast.AST) -> Iterator[str]:
             yield f"it names a path of the machine ({node.value.strip()[:60]!r})"
         if _WORDS.search(node.value):
             yield "it names what belongs to the grading or to the notebook's insides"
-    elif isinstance(node, ast.Name) and node.id in ("get_ipython", "__builtins__", "__loader__", "__spec__"):
+    elif isinstance(node, ast.Name) and node.id in ("__builtins__", "__loader__", "__spec__"):
         yield f"it uses {node.id}"
 
 
@@ -106,12 +117,14 @@ def _imports(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
             yield f"it imports {name} (what answers are judged with)"
 
 
-def _target(target: ast.expr) -> Iterator[str]:
+def _target(target: ast.expr, modules: set[str]) -> Iterator[str]:
     if isinstance(target, (ast.Tuple, ast.List)):
         for part in target.elts:
-            yield from _target(part)
+            yield from _target(part, modules)
+    elif isinstance(target, ast.Name) and target.id in DUNDERS:
+        yield f"it defines {target.id}"
     elif isinstance(target, ast.Attribute):
-        if (root := _root(target)) in OUR_OWN:
+        if (root := _root(target)) in modules and not ast.unparse(target).startswith(SETTINGS):
             yield f"it changes the module {root} ({ast.unparse(target)[:60]})"
     elif isinstance(target, ast.Subscript):
         text = ast.unparse(target.value)[:60]
@@ -131,6 +144,17 @@ def _call(node: ast.Call, name: str) -> Iterator[str]:
         first = node.args[0] if node.args else None
         if not isinstance(first, ast.Constant):
             yield "it opens a file whose name it makes up"
+
+
+def _magic(node: ast.Call) -> Iterator[str]:
+    """What is under a magic like %%time is code too."""
+    body = node.args[-1] if node.args else None
+    if isinstance(body, ast.Constant) and isinstance(body.value, str):
+        try:
+            inner = ast.parse(plain(body.value))
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return
+        yield from (said for _, said in _all(inner))
 
 
 def _root(node: ast.Attribute) -> str:
