@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import select
 import shutil
 import signal
@@ -193,10 +194,13 @@ class Box:
         line, _, self._data = self._data.partition(b"\n")
         return json.loads(line)
 
-    def _close(self, number: int) -> dict[str, Any]:
-        """Have a session killed; how it ended. A warm interpreter that does not manage that is ended itself."""
+    def _close(self, number: int, gone: bool) -> dict[str, Any]:
+        """Have a session killed (gone: it seems to be ending by itself); how it ended.
+
+        A warm interpreter that does not manage that is ended itself.
+        """
         try:
-            self._say({"close": number})
+            self._say({"close": number, "gone": gone})
             while number not in self._closed:
                 said = self._hear(GRACE)
                 self._closed[said["closed"]] = said
@@ -235,12 +239,12 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self.end()
 
-    def end(self) -> None:
-        """Kill everything in it. May be called again."""
+    def end(self, gone: bool = False) -> None:
+        """Kill everything in it. May be called again. gone: it closed its socket, so give it a moment to end itself."""
         if self._over:
             return
         self._over = True
-        self.report = self.box._close(self.number)
+        self.report = self.box._close(self.number, gone)
         self.socket.close()
         self.usage = {"cpu": float(self.report.get("cpu", 0)), "peak_bytes": int(self.report.get("peak", 0)),
                       "wall": float(self.report.get("wall", 0))}
@@ -289,20 +293,25 @@ class Session:
             raise self._lose("tampered", "what came back from a call is not what the sandbox sends")
         return Reply(said["result"], said["after"])
 
+    def check(self) -> None:
+        """Ask whether all is in order: Lost if it is gone, or if an earlier answer was a forgery and one is left over."""
+        self._ask({"do": "check"})
+
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         if self._over:
             raise Lost("died", "the session is over")
         if select.select([self.socket], [], [], 0)[0]:
             self._unasked()
-        data = wire.encode(request, 1 << 31)
+        token = secrets.randbits(60)  # a forger inside can find it, but then the true answer is one too many
+        data = wire.encode({**request, "token": token}, 1 << 31)
         begin = time.monotonic()
         try:
             self._send(len(data).to_bytes(4, "big") + data, begin + self._left)
             said = self._receive(begin + self._left)
         finally:
             self._left -= time.monotonic() - begin
-        if type(said) is not dict:
-            raise self._lose("tampered", "what came back is no answer")
+        if type(said) is not dict or said.get("token") != token:
+            raise self._lose("tampered", "what came back is not the answer to what was asked")
         if said.get("memory") is True:
             raise self._lose("out of memory", f"it asked for more than the {_size(self.box.limits.memory)} allowed")
         return said
@@ -361,8 +370,7 @@ class Session:
 
     def _ended(self) -> Lost:
         """It is gone: why."""
-        time.sleep(0.01)  # its socket closes a moment before it can be waited for
-        self.end()
+        self.end(gone=True)
         said, limits = self.report, self.box.limits
         code, cpu = said.get("code"), said.get("cpu", 0.0)
         if said.get("guard") == "threads":
@@ -373,7 +381,7 @@ class Session:
             return Lost("died", f"its process is gone ({str(said.get('failed', ''))[-200:]})")
         if code < 0 and cpu >= limits.cpu * 0.98:
             return Lost("time-out", f"it used up its {limits.cpu:g} s of processor time")
-        if said.get("killed"):
+        if code == 70 or (code == -signal.SIGKILL and said.get("killed")):  # 70: the agent cannot read or write any more
             return Lost("tampered", "it closed its connection to the grader")
         if code == -signal.SIGKILL or "bad_alloc" in said.get("tail", "") or (
                 code < 0 and said.get("peak", 0) > 0.7 * limits.memory):

@@ -124,7 +124,7 @@ class Zygote:
             if keeper is None:
                 return
             keeper.asked = True
-            keeper.end()
+            keeper.end(order["gone"])
             if keeper.over:
                 self.say({"closed": order["close"], **self.keepers.pop(order["close"]).report()})
 
@@ -194,11 +194,11 @@ class Keeper:
             self.over = True
             self.leash.close()
 
-    def end(self) -> None:
-        """Have it kill its session."""
+    def end(self, gone: bool) -> None:
+        """Have it kill its session, at once or after a moment in which it may end by itself."""
         if not self.over:
             with contextlib.suppress(OSError):
-                self.leash.send(b"k")
+                self.leash.send(b"w" if gone else b"k")
 
     def report(self) -> dict[str, Any]:
         """What it said."""
@@ -246,8 +246,9 @@ def watch(leash: int, reader: int, pid: int, proc: int, limits: dict[str, Any], 
         if reader in able:
             tail = _drain(reader, tail)
         if leash in able:
+            if os.read(leash, 1) == b"w":
+                _wait(gone, pid)
             told = True
-            os.read(leash, 1)
             os.kill(pid, signal.SIGKILL)
         elif not guard and not able or able == [reader]:
             guard = _exceeds(proc, pid, limits, scratch)
@@ -260,6 +261,14 @@ def watch(leash: int, reader: int, pid: int, proc: int, limits: dict[str, Any], 
     unit = 1 if sys.platform == "darwin" else 1024
     return {"code": os.waitstatus_to_exitcode(status), "killed": told, "guard": guard, "peak": used.ru_maxrss * unit,
             "cpu": used.ru_utime + used.ru_stime, "tail": bytes(tail).decode("utf-8", "replace")}
+
+
+def _wait(gone: int, pid: int) -> None:
+    """Half a second at most for a process to end by itself."""
+    if gone >= 0:
+        select.select([gone], [], [], 0.5)
+    else:
+        time.sleep(0.5)
 
 
 def _drain(reader: int, tail: bytearray) -> bytearray:
