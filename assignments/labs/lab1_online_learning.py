@@ -638,8 +638,8 @@ show.frames(changing, {"truth": changing.masks, "osvos": run("osvos", changing).
 # On real video, where looks change gently over 40 to 100 frames, the third row tells another story. We ran all three on
 # 12 validation sequences of DAVIS-2016 (240p, 160 steps on frame 0, seed 0): OSVOS 0.733, OnAVOS without adapting
 # 0.712, with 15 steps a frame **0.744**. Adaptation won 0.18 on soapbox and 0.09 on drift-straight, and it cost 1.7
-# seconds a frame where the others took 0.3. On drift-chicane both lose 0.19 or more to OSVOS: the car drives towards the
-# camera and grows to nine times its size; they begin ahead and lose most of it on the way. (**Published**, all 20
+# seconds a frame where the others took 0.3. On drift-chicane both lose 0.19 or more to OSVOS: the car drives towards
+# the camera and grows to nine times its size; they begin ahead and lose most of it on the way. (**Published**, all 20
 # sequences: J 79.8 for OSVOS, 86.1 for OnAVOS.)
 
 # %%
