@@ -1,12 +1,23 @@
 """The hostile class: that each hand-in is what it says, and (acceptance) that each gets what it deserves."""
 
 import ast
+import dataclasses
+import hashlib
 import json
 import re
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 from classroom import ROOT, skeleton
-from hostile import CLASS, EXERCISES, LAB, MACHINE, World, build, text
+from hostile import CLASS, DAEMON, EXERCISES, LAB, LEAK, MACHINE, World, build, text
 
 from vos_teach.grading import records, source
 from vos_teach.grading.travelled import filled
@@ -14,7 +25,7 @@ from vos_teach.grading.travelled import filled
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory):
-    """(released, answered, stem) of lab 1, cut down to its set-up, its definitions and what is graded."""
+    """(released, answered, stem, source) of lab 1, cut down to its set-up, its definitions and what is graded."""
     from vos_teach.grading import build as labs
     from vos_teach.grading.course import release
 
@@ -26,7 +37,7 @@ def lab(tmp_path_factory):
     marker = re.compile(rf"^[ \t]*({source.BEGIN}|{source.END})[ \t]*\n?", re.M)
     answers = {c["id"]: marker.sub("", "".join(c["source"])) for c in json.loads(whole)["cells"]
                if c["metadata"].get("nbgrader", {}).get("solution")}
-    return released, filled(released, answers), path.stem
+    return released, filled(released, answers), path.stem, whole
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +46,7 @@ def handed_in(lab, tmp_path_factory):
     root = tmp_path_factory.mktemp("class")
     world = World(root / "course", root / "submissions", root / "home", root / "submissions" / "reference" / LAB
                   / f"{lab[2]}.ipynb")
-    build(list(CLASS), *lab, world)
+    build(list(CLASS), *lab[:3], world)
     return world, {name: world.submissions / name / LAB for name in CLASS}
 
 
@@ -106,3 +117,142 @@ def test_files_are_what_they_claim(lab, handed_in):
     moved = load(folders["everything-in-one-cell"], stem)
     assert text(moved, "lab1-balanced_bce-check") and "lab1-modulate" not in [c["id"] for c in moved["cells"]]
     assert json.loads((ROOT / "notebooks" / f"{stem}.ipynb").read_text())["nbformat"] == moved["nbformat"]
+
+
+# ---- the whole class, judged
+
+SECONDS = 10  # for each exercise: so that those who never end do not keep the test for ever
+
+
+def instructors(root, lab):
+    """A course and a home with things in them that nobody may touch: (world, folders that are hashed)."""
+    course = root / "course"
+    for part in ("hidden", "mistakes", "labs"):
+        shutil.copytree(ROOT / "assignments" / part, course / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "assignments" / "nbgrader_config.py", course)
+    for name, notebook in (("source", lab[3]), ("release", lab[0])):
+        path = course / name / LAB / f"{lab[2]}.ipynb"
+        path.parent.mkdir(parents=True)
+        path.write_text(notebook if isinstance(notebook, str) else json.dumps(notebook), encoding="utf-8")
+    subprocess.run([sys.executable, "-m", "nbgrader", "db", "student", "add", "somebody-else"], cwd=course, check=True,
+                   capture_output=True)
+    home = root / "home"
+    home.mkdir()
+    (home / "notes.txt").write_text("who is to be asked about what")
+    return World(course, root / "submissions", home, root / "submissions" / "reference" / LAB / f"{lab[2]}.ipynb")
+
+
+def hashes(*folders):
+    """path -> what it holds, links as such; of the gradebook, which saving changes, nothing."""
+    found = {}
+    for folder in folders:
+        for path in sorted(folder.rglob("*")):
+            if path.is_symlink():
+                found[str(path)] = f"-> {path.readlink()}"
+            elif path.is_file():
+                found[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest(), oct(path.stat().st_mode)
+            else:
+                found[str(path)] = "other"
+    return found
+
+
+def unmet(who, prepared, record):
+    """What a student's record has that it should not have, a sentence each."""
+    said = []
+    if record.fate not in who.fate:
+        said.append(f"fate {record.fate} ({record.reason})")
+    if who.held is not None and record.held is not who.held:
+        said.append(f"held {record.held}: {record.flags}")
+    if not record.sandbox or not isinstance(record.seed, int):
+        said.append("neither sandbox nor seed in the record")
+    marks = {m.exercise: m for m in record.marks}
+    if set(marks) != {*MACHINE, "lab1.reflection"}:
+        said.append(f"marks of {sorted(set(marks) ^ {*MACHINE, 'lab1.reflection'})}")
+    for name in MACHINE if record.fate == "graded" and "graded" in who.fate else ():
+        mark = marks[name]
+        if mark.outcome not in who.outcomes(name):
+            said.append(f"{name}: {mark.outcome} ({mark.reason})")
+        if mark.score != (mark.points if mark.outcome == "right" else 0):
+            said.append(f"{name}: {mark.score} of {mark.points} for {mark.outcome}")
+        if mark.outcome != "right" and not mark.reason:
+            said.append(f"{name}: {mark.outcome} without a reason")
+    for name, pattern in who.says.items():
+        text = record.reason if not name else f"{marks[name].outcome} {marks[name].reason}"
+        if not re.search(pattern, text, re.I):
+            said.append(f"{name or 'reason'}: {text!r} does not say {pattern}")
+    if who.repaired and not any(re.search(who.repaired, r, re.I) for r in record.repairs):
+        said.append(f"repairs: {record.repairs}")
+    return [f"{who.name}: {s}" for s in said]
+
+
+def survivors():
+    """Processes that an attack has named, and what attacks have left outside their scratch."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/comm"):
+        with suppress(OSError):
+            if path.read_text().strip() == DAEMON:
+                found.append(str(path.parent))
+    return found + [str(p) for folder in ("/tmp", "/dev/shm", "/var/tmp") for p in Path(folder).glob("vosleft*")]
+
+
+@contextmanager
+def listener():
+    """A port of TCP and UDP on this machine, and what was said to it."""
+    heard, stop = [], threading.Event()
+    tcp, udp = socket.socket(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    tcp.bind(("127.0.0.1", 0))
+    port = tcp.getsockname()[1]
+    udp.bind(("127.0.0.1", port))
+    tcp.listen()
+
+    def listen():
+        while not stop.is_set():
+            for ready in select.select([tcp, udp], [], [], 0.2)[0]:
+                heard.append(ready.accept()[1] if ready is tcp else ready.recv(1000))
+
+    thread = threading.Thread(target=listen)
+    thread.start()
+    try:
+        yield port, heard
+    finally:
+        stop.set()
+        thread.join()
+        tcp.close()
+        udp.close()
+
+
+@pytest.mark.acceptance
+@pytest.mark.timeout(3600)
+def test_everybody_gets_what_they_deserve_and_nothing_else_is_touched(lab, tmp_path):
+    from vos_teach.grading import sandbox
+    from vos_teach.grading.classroom import Task, grade
+
+    if sandbox.probe("bwrap"):
+        pytest.skip(f"bubblewrap does not work here: {sandbox.probe('bwrap')}")
+    with listener() as (port, heard):
+        world = dataclasses.replace(instructors(tmp_path, lab), port=port)
+        build(list(CLASS), *lab[:3], world)
+        guarded = (world.submissions, world.home, *(world.course / p for p in ("hidden", "mistakes", "labs", "source")))
+        before = hashes(*guarded)
+        scratch = {p.name for p in Path(tempfile.gettempdir()).iterdir()}
+        done = grade(Task(world.submissions, LAB, world.course, tmp_path / "run", jobs=2, sandbox="bwrap", seed=7,
+                          seconds=SECONDS))
+    assert [said for one, record in done.pairs for said in unmet(CLASS[one.student], one, record)] == []
+    assert {one.student for one, _ in done.pairs} == set(CLASS)
+    assert hashes(*guarded) == before
+    assert heard == [] and survivors() == []
+    left = {p.name for p in Path(tempfile.gettempdir()).iterdir()} - scratch
+    assert not [n for n in left if n.startswith(("vt_", "vos", "sandbox"))], left
+    pages = {p: p.read_text(encoding="utf-8") for p in (world.course / "feedback").rglob("*.html")}
+    assert len(pages) >= len([1 for _, r in done.pairs if r.fate == "graded"])
+    for path, page in pages.items():
+        assert LEAK not in page, path
+        assert "<script>alert" not in page and "hidden=True" not in page, path
+        for name in ("modulate_oracle", "bce_oracle", "logits_and_target"):
+            assert name not in page or name in text_of(path, world), path
+
+
+def text_of(page, world):
+    """What a student handed in: its words may be in the feedback."""
+    folder = world.submissions / page.relative_to(world.course / "feedback").parts[0]
+    return "".join(p.read_text(errors="replace") for p in folder.rglob("*.ipynb") if p.is_file())
