@@ -57,7 +57,8 @@ def command(course, out, *more):
 
 def scores(out):
     """student -> what two runs must agree on, byte for byte."""
-    return {path.stem: json.dumps(read_record(path).scores()) for path in sorted((Path(out) / "records").glob("*.json"))}
+    paths = sorted((Path(out) / "records").glob("*.json"))
+    return {path.stem: json.dumps(read_record(path).scores()) for path in paths}
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +105,8 @@ def test_a_second_call_judges_nothing_and_a_change_only_what_changed(course, und
         path.write_bytes((course.folder / "submitted" / "right" / "lab0" / path.name).read_bytes())
         judged = []
         real = pool.local
-        monkeypatch.setattr(pool, "local", lambda jobs, n: (judged.extend(j["prepared"]["student"] for j in jobs),
-                                                            real(jobs, n))[1])
+        monkeypatch.setattr(pool, "local", lambda jobs, *more: (judged.extend(j["prepared"]["student"] for j in jobs),
+                                                            real(jobs, *more))[1])
         changed = classroom.grade(task(course, out), lambda _: None)
         assert judged == ["wrong-recall-0"]
         (change,) = changed.changes
@@ -126,9 +127,9 @@ def test_corrected_hidden_cases_are_judged_again_and_broken_ones_stop_all(course
     old = path.read_text()
     assert scores(out)["wrong-recall-1"]
     try:
-        path.write_text(old.replace('"lab0.recall": (', '"lab0.recall": (\n        Case("broken", lambda rng: [(1,)], '
-                                    'lambda c, r: "no answer can be right"),', 1))
-        with pytest.raises(VosError, match=r"the course's own answers lose marks.*lab0\.recall: wrong, no answer can be"):
+        broken = 'Case("broken", lambda rng: [([1.0],)], lambda c, r: "no answer can be right"),'
+        path.write_text(old.replace('"lab0.recall": (', '"lab0.recall": (\n        ' + broken, 1))
+        with pytest.raises(VosError, match=r"the course's own answers lose marks.*lab0\.recall: wrong.*case 'broken'"):
             classroom.grade(task(course, tmp_path / "other"), lambda _: None)
         path.write_text(old + "\nCASES['lab0.decay'] = CASES['lab0.decay'][:1]\n")
         done = classroom.grade(task(course, out), lambda _: None)
@@ -146,7 +147,7 @@ def test_killed_at_any_moment_it_goes_on_and_nothing_differs(course, undisturbed
     _, whole = undisturbed
     rng, out, ended = random.Random(7), tmp_path / "run", 0
     for _ in range(5):
-        running = subprocess.Popen(command(course, out, "--jobs", "2"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        running = subprocess.Popen(command(course, out, "--jobs", "2"), stdout=subprocess.DEVNULL)
         until, family = time.monotonic() + rng.uniform(2, 14), []
         while time.monotonic() < until and running.poll() is None:
             time.sleep(0.05)
@@ -162,7 +163,7 @@ def test_killed_at_any_moment_it_goes_on_and_nothing_differs(course, undisturbed
             running.kill()
         running.wait()
         assert set(done_before) <= set(scores(out)), "what was written is there"
-        gone, alive = psutil.wait_procs(family, timeout=15)
+        _, alive = psutil.wait_procs(family, timeout=15)
         assert not alive, "nothing survives the grader"
     assert ended >= 1
     last = subprocess.run(command(course, out, "--jobs", "2"), capture_output=True, text=True)
@@ -228,8 +229,8 @@ def test_two_graders_in_one_folder_are_refused_and_a_dead_one_keeps_no_lock(tmp_
 # ---- without judging
 
 def record(student="ada", outcome="right", key="k", **inputs):
-    return Record(student, "lab0", key, "graded", "", "", [Mark("lab0.recall", 2, 2.0 * (outcome == "right"), outcome,
-                                                                "why", "said")], [], [], False, "none", 1, inputs=inputs)
+    mark = Mark("lab0.recall", 2, 2.0 * (outcome == "right"), outcome, "why", "said")
+    return Record(student, "lab0", key, "graded", "", "", [mark], [], [], False, "none", 1, inputs=inputs)
 
 
 def test_what_was_replaced_is_remembered_until_the_next_change(tmp_path):

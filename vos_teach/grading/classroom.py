@@ -20,7 +20,7 @@ from typing import Any
 from vos_teach.data.png import write_bytes
 from vos_teach.errors import VosError
 from vos_teach.grading import pool
-from vos_teach.grading.folder import REFERENCE, changes, hashed, keep, key_of, locked, record_at, versions
+from vos_teach.grading.folder import REFERENCE, changes, hashed, keep, key_of, locked, new_scratch, record_at, versions
 from vos_teach.grading.judge import Asked, asked, unread
 from vos_teach.grading.records import Cell, Mark, Prepared, Record, read_record, record_from, write
 
@@ -221,7 +221,10 @@ def _with_reference(task: Task, answered: dict[str, Any], parts: Sequence[Asked]
 
 def judge_all(task: Task, jobs: Sequence[dict[str, Any]], bar: Callable[..., Any] | None = None) -> None:
     """Judge what is to be judged; each record is written when it comes. Raises VosError if the grader is at fault."""
-    run = pool.cluster(jobs, task.scheduler) if task.scheduler else pool.local(jobs, max(1, task.jobs))
+    if task.scheduler:
+        run = pool.cluster(jobs, task.scheduler)
+    else:
+        run = pool.local(jobs, max(1, task.jobs), new_scratch(task.out))
     counts: Counter[str] = Counter()
     shown = bar(total=len(jobs), unit="student", desc=f"judging {task.lab}") if bar else None
     try:

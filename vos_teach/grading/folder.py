@@ -5,15 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from vos_teach.data.png import write_bytes
 from vos_teach.errors import VosError
 from vos_teach.grading.records import Prepared, Record, read_record, write
 
 REFERENCE = "the course's own answers"
+SCRATCH = "vos_teach_run_"
 
 
 @contextmanager
@@ -32,9 +36,26 @@ def locked(out: Path) -> Iterator[None]:
     try:
         for old in [*out.glob("records/.*.part"), *out.glob("prepared/.*.part"), *out.glob(".*.part")]:
             old.unlink(missing_ok=True)  # what a killed grader was just writing
+        _sweep(out)
         yield
     finally:
         lock.release()
+
+
+def new_scratch(out: Path) -> Path:
+    """A new folder for temporary files, of which the run's folder keeps a note: a killed grader cannot remove it."""
+    _sweep(out)
+    scratch = Path(tempfile.mkdtemp(prefix=SCRATCH))
+    write_bytes(out / ".scratch", str(scratch).encode())
+    return scratch
+
+
+def _sweep(out: Path) -> None:
+    with suppress(OSError, ValueError):
+        old = Path((out / ".scratch").read_text())
+        if old.name.startswith(SCRATCH) and old.parent == Path(tempfile.gettempdir()):
+            shutil.rmtree(old, ignore_errors=True)
+        (out / ".scratch").unlink()
 
 
 def versions() -> dict[str, str]:

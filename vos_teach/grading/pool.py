@@ -9,8 +9,11 @@ import hashlib
 import json
 import multiprocessing
 import os
+import platform
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections import deque
@@ -20,6 +23,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
 from multiprocessing.connection import wait
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +59,16 @@ def hidden_cases(folder: Path, lab: str) -> str:
     return hashlib.sha256(b"\0".join(p.name.encode() + b"\0" + p.read_bytes() for p in files)).hexdigest()[:16]
 
 
-def work(job: dict[str, Any]) -> dict[str, Any]:
-    """Judge one submission: its record as plain data, or {"error": sentence} if the grader cannot go on."""
+def work(job: dict[str, Any], elsewhere: bool = False) -> dict[str, Any]:
+    """Judge one submission: its record as plain data, or {"error": sentence} if the grader cannot go on.
+
+    elsewhere: on a machine of which it must be seen that it has the same code and hidden cases.
+    """
     try:
+        if elsewhere and (package() != job["inputs"]["package"]
+                          or hidden_cases(Path(job["hidden"]), job["lab"]) != job["inputs"]["hidden cases"]):
+            raise VosError(f"the worker on {platform.node()} has another vos_teach or other hidden cases than the "
+                           "grader: install the same, and let it see the course's folder under the same path")
         return _work(job)
     except VosError as error:
         return {ERROR: str(error)}
@@ -73,9 +84,6 @@ def _work(job: dict[str, Any]) -> dict[str, Any]:
         for name in [n for n in sys.modules if n.startswith("_vos_teach_hidden_")]:
             del sys.modules[name]
     _here["hidden"] = now
-    if package() != job["inputs"]["package"] or now != job["inputs"]["hidden cases"]:
-        raise VosError(f"the worker on {os.uname().nodename if hasattr(os, 'uname') else 'this machine'} has another "
-                       "vos_teach or other hidden cases than the grader: install the same, share the course's folder")
     record = judge(prepared_from(job["prepared"]), _box(job["level"], job["limits"]), job["seed"], hidden,
                    [Asked(**part) for part in job["parts"]], job["key"])
     record.inputs = job["inputs"]
@@ -91,6 +99,8 @@ def _box(level: str, limits: dict[str, Any]) -> Any:
         close()
         _here["box"] = Box(level, Limits(**limits)).__enter__()
         _here["wanted"] = wanted
+        if "end" not in _here:
+            _here["end"] = Finalize(None, close, exitpriority=10)  # also at the end of a cluster's worker
     return _here["box"]
 
 
@@ -107,9 +117,9 @@ def close() -> None:
 class _Worker:
     """A process that judges one submission at a time. Each has a pipe of its own, so that its death harms nobody."""
 
-    def __init__(self, context: Any):
+    def __init__(self, context: Any, scratch: str):
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs,), name="vos_teach worker")
+        self.process = context.Process(target=_serve, args=(theirs, scratch), name="vos_teach worker")
         self.process.start()
         theirs.close()
         self.job: int | None = None
@@ -117,25 +127,33 @@ class _Worker:
 
     def end(self) -> None:
         """Kill it; its sandbox dies with it."""
-        self.process.kill()
+        self.process.kill()  # what it leaves in its scratch is removed with that
         self.process.join()
         self.pipe.close()
 
 
-def _serve(pipe: Any) -> None:
+def _serve(pipe: Any, scratch: str) -> None:
     """A worker's life: jobs in, results out, until the grader is gone."""
+    tempfile.tempdir = scratch
     with suppress(ValueError):  # a Ctrl-C is for the grader, which then ends us
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
     if parent is not None:
-        threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
+        threading.Thread(target=_orphan, args=(parent, scratch), daemon=True).start()
     _alone()
     with suppress(EOFError, OSError):
         pipe.send("ready")
         while True:
             pipe.send(work(pipe.recv()))
     close()
+
+
+def _orphan(parent: Any, scratch: str) -> None:
+    """Wait for the grader's end, however it comes, and end as well."""
+    wait([parent.sentinel])
+    shutil.rmtree(scratch, ignore_errors=True)
+    os._exit(1)
 
 
 def _alone() -> None:
@@ -145,10 +163,11 @@ def _alone() -> None:
     torch.set_num_threads(1)
 
 
-def local(jobs: Sequence[dict[str, Any]], processes: int) -> Iterator[tuple[int, dict[str, Any] | None]]:
+def local(jobs: Sequence[dict[str, Any]], processes: int, scratch: Path) -> Iterator[tuple[int, dict[str, Any] | None]]:
     """Judge on `processes` processes: (number of the job, record), as they come; None: its workers died, TRIES times.
 
-    Raises VosError if workers do not even start. Whoever stops listening ends them all.
+    scratch: a folder for their temporary files, which is theirs alone and goes with them. Raises VosError if workers
+    do not even start. Whoever stops listening ends them all.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     linux = sys.platform == "linux"
@@ -156,7 +175,8 @@ def local(jobs: Sequence[dict[str, Any]], processes: int) -> Iterator[tuple[int,
     if linux:
         context.set_forkserver_preload(["vos_teach.grading.preload"])
     todo, tries = deque(range(len(jobs))), [0] * len(jobs)
-    workers = [_Worker(context) for _ in range(min(processes, len(jobs)))]
+    scratch.mkdir(parents=True, exist_ok=True)
+    workers = [_Worker(context, str(scratch)) for _ in range(min(processes, len(jobs)))]
     try:
         while todo or any(w.job is not None for w in workers):
             for w in workers:
@@ -185,7 +205,7 @@ def local(jobs: Sequence[dict[str, Any]], processes: int) -> Iterator[tuple[int,
                     raise VosError("a worker process ended before it was ready: run vos-teach doctor")
                 lost = w.job
                 w.end()
-                workers[i] = _Worker(context)
+                workers[i] = _Worker(context, str(scratch))
                 tries[lost] += 1  # type: ignore[index]
                 if tries[lost] < TRIES:  # type: ignore[index]
                     todo.append(lost)  # type: ignore[arg-type]
@@ -194,6 +214,7 @@ def local(jobs: Sequence[dict[str, Any]], processes: int) -> Iterator[tuple[int,
     finally:
         for w in workers:
             w.end()
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 # ---- a cluster
@@ -203,7 +224,7 @@ _runner = ThreadPoolExecutor(1, "vos_teach")  # a sandbox lives no longer than t
 
 def remote(job: dict[str, Any]) -> dict[str, Any]:
     """`work` in a process of dask's, one at a time however many threads it has."""
-    return _runner.submit(lambda: (_alone(), work(job))[1]).result()
+    return _runner.submit(lambda: (_alone(), work(job, elsewhere=True))[1]).result()
 
 
 def cluster(jobs: Sequence[dict[str, Any]], address: str) -> Iterator[tuple[int, dict[str, Any] | None]]:
