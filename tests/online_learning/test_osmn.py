@@ -7,7 +7,7 @@ import torch
 from vos_teach import engine, registry
 from vos_teach.clip import Clip, VosError
 from vos_teach.data import toy
-from vos_teach.data.sample import Source, pairs
+from vos_teach.data.sample import Source, crowded, pairs
 from vos_teach.metrics import jaccard
 from vos_teach.online_learning import osmn as M
 from vos_teach.ops.modulate import mask_gaussian
@@ -127,7 +127,7 @@ def test_pairs_ask_for_each_object_equally_often():
 
 def test_composites_are_made_where_clips_show_one_object():
     one = [toy.clip(i, length=3, objects=1, split="train") for i in range(3)]
-    out = M.crowded([Source("single", one, 0.8), Source("toy", [toy.clip(1, length=3, objects=2)], 0.2)], times=2)
+    out = crowded([Source("single", one, 0.8), Source("toy", [toy.clip(1, length=3, objects=2)], 0.2)], times=2)
     assert [(s.name, s.share) for s in out] == [("single", 0.4), ("single+", 0.4), ("toy", 0.2)]
     assert all(c.ids == (1, 2) for c in out[1].clips) and len(out[1].clips) >= 6
     doubles = [c.name for c in out[1].clips if len(set(c.name.split("+"))) == 1]

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vos_teach.ops.deform import thin_plate_spline
+
 
 def affine(frame: np.ndarray, mask: np.ndarray, rng: np.random.Generator, size: tuple[int, int] | None = None,
            degrees: float = 30, scale: tuple[float, float] = (0.75, 1.25), shift: float = 0.0,
@@ -39,6 +41,42 @@ def light(frame: np.ndarray, rng: np.random.Generator, strength: float = 0.2) ->
     gain = 1 + rng.uniform(-strength, strength) + rng.uniform(-strength / 4, strength / 4, 3)
     x = np.clip(x, 0, 1) ** gamma * gain + rng.uniform(-strength / 4, strength / 4)
     return (np.clip(x, 0, 1) * 255).round().astype(np.uint8)
+
+
+def corrupt(mask: np.ndarray, rng: np.random.Generator, bend: float = 0.1, scale: float = 0.05, shift: float = 0.1,
+            thick: float = 5 / 480) -> np.ndarray:
+    """A mask as the frame before might have had it: H,W uint8 of 0 and 1 -> the same (MaskTrack, section 3.2).
+
+    Half of the time a thin-plate spline moves five points of its outline, by up to `bend` of its size in x and y, else
+    it is scaled by up to `scale` and shifted by up to `shift` of its size; either way it is then dilated by a disk of
+    radius `thick` of the height, so that no outline can be trusted. An empty mask stays empty.
+    """
+    h, w = mask.shape
+    rows, columns = np.nonzero(mask.any(1))[0], np.nonzero(mask.any(0))[0]
+    if not len(rows):
+        return mask.copy()
+    low, high = np.array([columns[0], rows[0]], float), np.array([columns[-1], rows[-1]], float)
+    size = high - low + 1
+    outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    outline = max(outlines, key=len)[:, 0].astype(float)  # points in (x, y)
+    if rng.random() < 0.5 and len(outline) >= 5:
+        points = outline[rng.choice(len(outline), 5, replace=False)]
+        moved = points + rng.uniform(-bend, bend, (5, 2)) * size
+        y, x = np.mgrid[:h, :w]
+        grid = torch.from_numpy(np.stack([x.ravel(), y.ravel()], 1).astype(np.float64))
+        try:  # backwards: where does each pixel come from
+            source = thin_plate_spline(torch.from_numpy(moved), torch.from_numpy(points), grid).numpy()
+        except ValueError:  # the five lie on a line
+            source = grid.numpy()
+        source = source.reshape(h, w, 2).astype(np.float32)
+        out = cv2.remap(mask, source[..., 0], source[..., 1], cv2.INTER_NEAREST, borderValue=0)
+    else:
+        zoom, centre = 1 + rng.uniform(-scale, scale, 2), (low + high) / 2
+        goal = centre + rng.uniform(-shift, shift, 2) * size
+        matrix = np.column_stack([np.diag(zoom), goal - zoom * centre])
+        out = cv2.warpAffine(mask, matrix, (w, h), flags=cv2.INTER_NEAREST)
+    radius = max(1, round(thick * h))
+    return cv2.dilate(out, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)))
 
 
 def to_tensors(frame: np.ndarray, mask: np.ndarray) -> tuple[Tensor, Tensor]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vos_teach.clip import VOID, Clip
+from vos_teach.clip import VOID, Clip, VosError
+from vos_teach.data import composite
 from vos_teach.data.augment import affine, light, to_tensors
 
 
@@ -62,6 +64,48 @@ def stills(sources: Sequence[Source], rng: np.random.Generator, batch: int, size
             pairs.append(to_tensors(light(frame, rng), mask))
     images, targets = zip(*pairs, strict=True)
     return torch.stack(images), torch.stack(targets)
+
+
+def singles(sources: Sequence[Source], rng: np.random.Generator, batch: int, size: tuple[int, int]
+            ) -> list[tuple[np.ndarray, np.ndarray]]:
+    """A batch of single frames, each with ONE object, never empty: H,W,3 and H,W uint8 of 0 and 1.
+
+    Any object of a clip is as likely as any other. size, and batches of smaller clips: as in `stills`.
+    """
+    clips, batch, size = _draw(sources, rng, batch, size)
+    drawn: list[tuple[np.ndarray, np.ndarray]] = []
+    while len(drawn) < batch:
+        clip = clips[rng.integers(len(clips))]
+        t, k = int(rng.integers(len(clip))), clip.ids[rng.integers(len(clip.ids))]
+        labels = clip.masks[t]
+        if labels is None:
+            continue
+        fit = size[0] / clip.size[0]
+        frame, mask = affine(clip.frames[t], (labels == k).astype(np.uint8), rng, size, degrees=15,
+                             scale=(0.7 * fit, 1.4 * fit), shift=0.1)
+        if mask.any():
+            drawn.append((light(frame, rng), mask))
+    return drawn
+
+
+def crowded(sources: Sequence[Source], times: int = 20) -> list[Source]:
+    """Where clips mostly show one object, half of the batches come from composites: there the mask must tell which.
+
+    A fifth of these are doubles: a clip pasted over itself. Its two objects look alike, so only the place can tell.
+    """
+    out = []
+    for source in sources:
+        alone = [clip for clip in source.clips if len(clip.ids) == 1]
+        if len(alone) * 2 > len(source.clips) and len(alone) > 1:
+            both = composite.suite(alone, times * len(alone))
+            for i in range(len(both) // 4):
+                with suppress(VosError):  # too large to stand there twice
+                    both.append(composite.pair(alone[i % len(alone)], alone[i % len(alone)], seed=i))
+            out += [Source(source.name, source.clips, source.share / 2),
+                    Source(source.name + "+", both, source.share / 2)]
+        else:
+            out.append(source)
+    return out
 
 
 def pairs(sources: Sequence[Source], rng: np.random.Generator, batch: int, size: tuple[int, int], near: int = 3

@@ -28,7 +28,7 @@ class Backbone(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """B,3,H,W in [0,1] -> one B,C,H/stride,W/stride per stage."""
+        """B,3,H,W in [0,1] (more channels where it was widened) -> one B,C,H/stride,W/stride per stage."""
         x = (x - self.mean) / self.std
         features = []
         for stage in self.stages:
@@ -58,6 +58,19 @@ def backbone(name: str = "lite0", pretrained: bool = True) -> Backbone:
     if name in ("resnet18", "resnet50", "vgg16"):
         return _torchvision(name, pretrained)
     raise VosError(f"there is no backbone '{name}'; choose from: lite0, resnet18, resnet50, vgg16, tiny")
+
+
+def widen(net: Backbone, extra: int) -> Backbone:
+    """The same backbone for 3 + extra channels, all in [0,1]: the new ones change nothing until they are trained.
+
+    Its first convolution keeps its weights; those of the new channels are 0.
+    """
+    first = next(m for m in net.stages[0].modules() if isinstance(m, nn.Conv2d))
+    weight = torch.cat([first.weight, first.weight.new_zeros(first.out_channels, extra, *first.kernel_size)], 1)
+    first.weight, first.in_channels = nn.Parameter(weight.detach()), first.in_channels + extra
+    half = torch.full((extra, 1, 1), 0.5)
+    net.mean, net.std = torch.cat([net.mean, half]), torch.cat([net.std, half])
+    return net
 
 
 def _lite0(pretrained: bool) -> Backbone:

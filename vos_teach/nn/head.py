@@ -30,3 +30,26 @@ def seeded(make: Callable[[], Net]) -> Net:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return make()
+
+
+class TopDown(nn.Module):
+    """A decoder: side maps of all stages, merged from the coarsest to the finest. channels: the backbone's, fine first.
+
+    widths: of the side maps.
+    """
+
+    def __init__(self, channels: Sequence[int], widths: Sequence[int] = (16, 24, 48, 96)):
+        super().__init__()
+        self.side = nn.ModuleList(nn.Conv2d(c, w, 3, padding=1) for c, w in zip(channels, widths, strict=True))
+        self.norm = nn.ModuleList(nn.GroupNorm(8, w) for w in widths)
+        self.merge = nn.ModuleList(nn.Conv2d(w, v, 3, padding=1) for w, v in zip(widths[1:], widths, strict=False))
+        self.deep = nn.Conv2d(widths[-1], widths[-1], 3, padding=1)
+        self.last = nn.Conv2d(widths[0], widths[0], 3, padding=1)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """One B,C,H/s,W/s per stage -> B,widths[0],H/2,W/2."""
+        maps = [F.relu(norm(conv(f))) for norm, conv, f in zip(self.norm, self.side, features, strict=True)]
+        y = F.relu(self.deep(maps[-1])) + maps[-1]
+        for conv, side in zip(reversed(self.merge), reversed(maps[:-1]), strict=True):
+            y = side + F.interpolate(F.relu(conv(y)), side.shape[-2:], mode="bilinear", align_corners=False)
+        return F.relu(self.last(y))

@@ -34,6 +34,7 @@ from torch import Tensor
 from vos_teach.clip import VosError
 from vos_teach.data.augment import affine, to_tensors
 from vos_teach.data.sample import Source, stills
+from vos_teach.nn.online import configured
 from vos_teach.nn.recipe import Recipe
 from vos_teach.online_learning import osvos
 from vos_teach.online_learning.osvos import Network, OneFrame, groups, new_network, parent_network
@@ -166,7 +167,7 @@ def onavos(device: str = "cpu", scale: str = "small", steps: int | None = None, 
     (prob H,W, last_mask H,W) -> H,W of 0, 1, 255; loss: for frame 0; changes: fields of Config, for example
     adapt_steps=0 for no adaptation; the rest as in osvos.
     """
-    config = osvos.configured(SCALES, scale, steps, seconds, changes)
+    config = configured(SCALES, scale, steps, seconds, changes)
     if config.adapt_steps < 0 or config.current_every < 1:
         raise VosError(f"adapt_steps is {config.adapt_steps} and current_every is {config.current_every}: they must be "
                        "at least 0 and 1")

@@ -24,7 +24,6 @@ to frame until nothing is left. The Jaccard term does not pay for hedging, and s
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import cv2
@@ -34,11 +33,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vos_teach.clip import VosError
-from vos_teach.data.composite import pair, suite
-from vos_teach.data.sample import Source, pairs
+from vos_teach.data.sample import Source, crowded, pairs
 from vos_teach.nn.backbone import backbone
 from vos_teach.nn.head import groups, seeded, up
 from vos_teach.nn.recipe import Recipe
+from vos_teach.ops.losses import soft_iou
 from vos_teach.ops.modulate import mask_gaussian, modulate
 from vos_teach.segmenter import OneObject, given
 from vos_teach.weights import load_into
@@ -212,30 +211,8 @@ def disturb(previous: Tensor, rng: np.random.Generator) -> Tensor:
 
 def objective(logit: Tensor, target: Tensor) -> Tensor:
     """Plain cross-entropy plus one minus the soft Jaccard index, per image; B,H,W each, target 0 and 1, not empty."""
-    target, p = target.to(logit.dtype), torch.sigmoid(logit)
-    both = (p * target).sum((-2, -1))
-    jaccard = both / (p + target - p * target).sum((-2, -1))
-    return F.binary_cross_entropy_with_logits(logit, target) + (1 - jaccard).mean()
-
-
-def crowded(sources: Sequence[Source], times: int = 20) -> list[Source]:
-    """Where clips mostly show one object, half of the batches come from composites: there the mask must tell which.
-
-    A fifth of these are doubles: a clip pasted over itself. Its two objects look alike, so only the place can tell.
-    """
-    out = []
-    for source in sources:
-        alone = [clip for clip in source.clips if len(clip.ids) == 1]
-        if len(alone) * 2 > len(source.clips) and len(alone) > 1:
-            both = suite(alone, times * len(alone))
-            for i in range(len(both) // 4):
-                with suppress(VosError):  # too large to stand there twice
-                    both.append(pair(alone[i % len(alone)], alone[i % len(alone)], seed=i))
-            out += [Source(source.name, source.clips, source.share / 2),
-                    Source(source.name + "+", both, source.share / 2)]
-        else:
-            out.append(source)
-    return out
+    target = target.to(logit.dtype)
+    return F.binary_cross_entropy_with_logits(logit, target) + (1 - soft_iou(torch.sigmoid(logit), target)).mean()
 
 
 def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 4000, batch: int = 4,

@@ -19,9 +19,8 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -33,6 +32,7 @@ from vos_teach.data.augment import affine, to_tensors
 from vos_teach.data.sample import Source, stills
 from vos_teach.nn.backbone import backbone
 from vos_teach.nn.head import groups, seeded, up
+from vos_teach.nn.online import configured, tune
 from vos_teach.nn.recipe import Recipe
 from vos_teach.ops.losses import balanced_bce
 from vos_teach.segmenter import OneObject, given
@@ -51,7 +51,6 @@ class Config:
     weights: str | None = "osvos"  # shipped parent
 
 
-AnyConfig = TypeVar("AnyConfig", bound=Config)
 SCALES = {
     "toy": Config(steps=60, rate=2e-4, head_rate=1e-3),  # few steps: larger ones
     "small": Config(seconds=30.0),
@@ -91,30 +90,15 @@ def finetune(net: Network, frame: np.ndarray, mask: np.ndarray, rng: np.random.G
     linearly to a tenth over that budget. on_step(steps taken so far, net) is called before each step and at the
     end. Returns the number of steps taken.
     """
-    if config.steps is None and config.seconds is None:
-        raise VosError("fine-tuning needs a budget: give steps or seconds")
-    begin, step = time.perf_counter(), 0
-    optimizer = torch.optim.Adam(groups(net, config.rate, config.head_rate))
-    rates = [group["lr"] for group in optimizer.param_groups]
     device = next(net.parameters()).device
-    net.train()
-    while True:
-        if on_step is not None:
-            on_step(step, net)
-        spent = max(step / config.steps if config.steps is not None and config.steps > 0 else 0.0,
-                    (time.perf_counter() - begin) / config.seconds if config.seconds else 0.0)
-        if spent >= 1 or config.steps == 0 or config.seconds == 0:
-            return step
-        for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * (1 - 0.9 * spent)
+
+    def once() -> Tensor | None:
         image, target = to_tensors(*affine(frame, mask, rng))
-        if target.any():  # an object that was rotated out of the frame teaches nothing: the balanced loss is 0
-            with torch.enable_grad():
-                value = loss(net(image[None].to(device)), target[None].to(device))
-                optimizer.zero_grad(set_to_none=True)
-                value.backward()
-            optimizer.step()
-        step += 1
+        if not target.any():  # an object that was rotated out of the frame teaches nothing: the balanced loss is 0
+            return None
+        return loss(net(image[None].to(device)), target[None].to(device))
+
+    return tune(net, groups(net, config.rate, config.head_rate), once, config, on_step)
 
 
 class OneFrame:
@@ -175,16 +159,6 @@ def osvos(device: str = "cpu", scale: str = "small", steps: int | None = None, s
     """
     config = configured(SCALES, scale, steps, seconds, changes)
     return OSVOS(parent_network(config.backbone, init, weights or config.weights), config, loss, device, on_step)
-
-
-def configured(scales: Mapping[str, AnyConfig], scale: str, steps: int | None, seconds: float | None,
-               changes: dict[str, Any]) -> AnyConfig:
-    """A scale's configuration with the fine-tuning budget (if any is given, it replaces the scale's) and changes."""
-    if scale not in scales:
-        raise VosError(f"there is no scale '{scale}'; choose from: {', '.join(scales)}")
-    if steps is not None or seconds is not None:
-        changes = changes | {"steps": steps, "seconds": seconds}
-    return replace(scales[scale], **changes)
 
 
 def mask_blind(device: str = "cpu", scale: str = "small", weights: str | None = None) -> OSVOS:

@@ -35,3 +35,15 @@ def bootstrapped_ce(logits: Tensor, target: Tensor, fraction: float) -> Tensor:
         count = min(len(hard), max(1, math.ceil(fraction * len(hard))))
         means.append(hard.topk(count).values.mean() if count else loss.sum())  # all ignored: a sum of zeros
     return torch.stack(means).mean()
+
+
+def soft_iou(pred: Tensor, target: Tensor) -> Tensor:
+    """Jaccard index of masks that need not be 0 or 1: ...,H,W each, in [0,1] -> ... (RVOS, Ventura et al., CVPR 2019).
+
+    sum(p t) / sum(p + t - p t) over the last two axes. Two empty masks agree: 1, with finite gradients.
+    """
+    target = target.to(pred.dtype)
+    both = (pred * target).sum((-2, -1))
+    either = (pred + target - pred * target).sum((-2, -1))
+    empty = either == 0
+    return torch.where(empty, 1.0, both / torch.where(empty, 1.0, either))

@@ -1,0 +1,1 @@
+"""Stage 2, mask propagation: the last frame's mask is an input."""
