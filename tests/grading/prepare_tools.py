@@ -55,7 +55,8 @@ def answers(prepared):
 
 
 def plain(text):
-    return "\n".join(line.rstrip() for line in text.strip().split("\n") if "keep this line" not in line and line.strip())
+    lines = [line.rstrip() for line in text.split("\n") if "keep this line" not in line]
+    return "\n".join(line for line in lines if line)
 
 
 def wanted(lab="lab1"):

@@ -57,7 +57,8 @@ def test_honest_answers_and_usual_mistakes_are_not(lab):
             assert suspicious(inspect.getsource(function)) == [], function
 
 
-@pytest.mark.parametrize("text", ["%matplotlib inline\n%timeit 1 + 1", "!pip install einops", "?print", "def f(:", "\0", "",
+@pytest.mark.parametrize("text", ["%matplotlib inline\n%timeit 1 + 1", "!pip install einops", "?print", "def f(:", "\0",
+                                  "",
                                   "x.__class__.__name__", "print('a / b')", "def stack(a): return np.stack(a)",
                                   "class Net(torch.nn.Module):\n    def __init__(self):\n        super().__init__()",
                                   "from IPython.display import display", "a[0] = 1", "model.weight.data = w",

@@ -330,8 +330,8 @@ def _by_place(cells: Sequence[Got], released: Sequence[Place], done: Matched) ->
     """A free text whose id and sentinel are gone: the first text of the student's own where it belongs."""
     used = _used(done)
     for place, near in list(_gaps(cells, released, done)):
-        if place.role == "manual":
-            mine = [g for g in near if g.kind == "markdown" and id(g) not in used]
+        if place.role == "manual" and place.number - 1 in done.taken:  # its question is there
+            mine = [g for g in near if g.kind == "markdown" and id(g) not in used and not sentinels(g.source)]
             if mine:
                 done.taken[place.number] = mine[0]
                 done.repairs.append(f"{place.exercise}: its cell's id and sentinel line are gone; the text in its "
