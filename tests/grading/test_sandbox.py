@@ -298,7 +298,7 @@ def test_podman_is_started_without_network_and_rights(monkeypatch, tmp_path):
     assert levels.IMAGE in levels.probe("podman")
     monkeypatch.setenv(levels.IMAGE, "localhost/vos")
     monkeypatch.setattr(levels.shutil, "which", lambda *_, **__: "/usr/bin/podman")
-    line = levels.command("podman", 5, tmp_path, 1 << 20)
+    line = levels.command("podman", 5, tmp_path, SMALL)
     text = " ".join(line)
     for part in ("--network none", "--read-only", "--cap-drop all", "--security-opt no-new-privileges", "--pids-limit",
                  "--memory", "--pull=never", f"{tmp_path}:{levels.PACKAGE}:ro"):

@@ -43,7 +43,7 @@ class Agent:
 
     def __init__(self, fd: int, shell: Any, output: int, reply: int, beside: list[str]):
         self.fd, self.shell, self.reply = fd, shell, reply
-        self.tail, self.text = shells.stream(output)
+        self.tail, self.text = shells.stream(min(output, reply // 2))
         self.deaf = shells.stream(0)[1]
         self.asked = {"run": self.do_run, "kind": self.do_kind, "value": self.do_value, "call": self.do_call,
                       "check": lambda: {}}

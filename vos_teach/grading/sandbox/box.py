@@ -11,11 +11,9 @@ import json
 import os
 import secrets
 import select
-import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -93,6 +91,8 @@ class Box:
         self._process: subprocess.Popen | None = None
         self._control: socket.socket | None = None
         self._folder: Path | None = None
+        self._lock: Any = None
+        self.nest = True  # False: sessions without namespaces of their own, as where the kernel does not let them
         self._data, self._number = b"", 0
         self._closed: dict[int, dict[str, Any]] = {}
 
@@ -107,7 +107,7 @@ class Box:
         if self._process is not None and self._process.poll() is None and self._control is not None:
             return
         self.stop()
-        self._folder = Path(tempfile.mkdtemp(prefix="vos_teach_box_"))
+        self._folder, self._lock = package.folder()
         package.filtered(self._folder / "package")
         scratch = self._folder / "scratch"
         scratch.mkdir(mode=0o700)
@@ -115,7 +115,7 @@ class Box:
         ours, theirs = socket.socketpair()
         log = open(self._folder / "log", "w+b")
         try:
-            line = levels.command(self.level, theirs.fileno(), self._folder / "package", self.limits.scratch)
+            line = levels.command(self.level, theirs.fileno(), self._folder / "package", self.limits)
             self._process = subprocess.Popen(
                 line, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(theirs.fileno(),),
                 cwd=scratch, start_new_session=True,
@@ -128,7 +128,7 @@ class Box:
             theirs.close()
         self._control = ours
         try:
-            self._say({"scratch": inside, "extra": self.extra, "filters": self.level != "none"})
+            self._say({"scratch": inside, "extra": self.extra, "level": self.level, "nest": self.nest})
             self.facts = self._hear(self.limits.start)
         except (OSError, ValueError) as error:
             log.seek(0)
@@ -151,7 +151,8 @@ class Box:
             self._process.wait()
             self._process = None
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            package.remove(self._folder)
+            self._lock.close()
             self._folder = None
         self._data = b""
         self._closed.clear()
@@ -256,13 +257,13 @@ class Session:
             try:
                 said = self._ask({"do": "run", "cell": wire.clean(cell)})
                 error, seconds, text = said.get("error"), said.get("seconds"), said.get("said")
-                if not (error is None or _texts(error, 2)) or type(seconds) is not float or type(text) is not str:
+                if not (error is None or _texts(error, 2)) or type(seconds) is not float or type(text) is not bytes:
                     raise self._lose("tampered", "what came back from running a cell is not what the sandbox sends")
             except Lost as lost:
                 lost.ran = done  # type: ignore[attr-defined]
                 raise
             done.append(Ran(index, None if error is None else (error[0][:200], error[1][:2000]), seconds,
-                            text[-self.box.limits.output:]))
+                            text[-self.box.limits.output:].decode("utf-8", "replace")))
         return done
 
     def kind(self, name: str) -> dict[str, Any]:

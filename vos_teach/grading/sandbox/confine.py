@@ -110,11 +110,9 @@ def close_all_but(*keep: int) -> None:
             os.closerange(low + 1, high)
 
 
-def lock(package: str, scratch: str, hidden: list[str], own_proc: bool, filters: bool) -> dict[str, Any]:
+def lock(package: str, scratch: str, hidden: list[str], own_proc: bool) -> dict[str, Any]:
     """The last steps: no capabilities, no new privileges, Landlock if there is one, the filter of system calls."""
     facts: dict[str, Any] = {"landlock": 0, "seccomp": False}
-    if not filters:
-        return facts
     with contextlib.suppress(OSError):
         linux.drop_capabilities()
     linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)

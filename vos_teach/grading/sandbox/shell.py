@@ -33,11 +33,11 @@ class Tail(io.RawIOBase):
             del self.kept[:-self.limit]
         return count
 
-    def take(self) -> str:
-        """What is kept, as text; then nothing is."""
-        text = bytes(self.kept[-self.limit:] if self.limit else b"").decode("utf-8", "replace")
+    def take(self) -> bytes:
+        """What is kept; then nothing is."""
+        kept = bytes(self.kept[-self.limit:] if self.limit else b"")
         self.kept.clear()
-        return text
+        return kept
 
 
 def stream(limit: int) -> tuple[Tail, io.TextIOWrapper]:

@@ -15,8 +15,8 @@ import json
 import linecache
 import os
 import pkgutil
+import random
 import select
-import shutil
 import signal
 import socket
 import sys
@@ -25,6 +25,7 @@ import traceback
 from typing import Any
 
 from vos_teach.grading.sandbox import confine, linux
+from vos_teach.grading.sandbox import package as package_of
 
 WARM = ("numpy", "scipy", "scipy.optimize", "scipy.ndimage", "scipy.spatial", "torch", "torch.nn.functional",
         "torchvision", "cv2", "matplotlib", "matplotlib.pyplot", "matplotlib_inline.backend_inline", "PIL.Image",
@@ -44,11 +45,14 @@ def warm(extra: list[str]) -> list[str]:
         if not found.name.startswith(COLD) and not _load(found.name):
             failed.append(found.name)
     import cv2
+    import numpy
     import torch
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     torch.manual_seed(0)
+    numpy.random.seed(0)
+    random.seed(0)
     return failed
 
 
@@ -96,7 +100,7 @@ class Zygote:
         linecache.clearcache()
         gc.collect()
         gc.freeze()  # a collection in a session would touch, and so copy, all of this
-        if linux.LINUX and settings["filters"]:
+        if linux.LINUX and settings["level"] != "none":
             linux.private(True)
         self.say({"ready": True, "failed": failed, "python": sys.version.split()[0], "pid": os.getpid()})
         while True:
@@ -211,7 +215,8 @@ class Keeper:
 def keep(leash: int, fd: int, order: dict[str, Any], settings: dict[str, Any], package: str, shell: Any) -> None:
     """The keeper's whole life."""
     scratch, limits = settings["scratch"], order["limits"]
-    why = confine.namespaces() if settings["filters"] else "not asked for"
+    why = confine.namespaces() if settings["nest"] and settings["level"] != "none" else "not asked for"
+    linux.private(settings["level"] != "none")
     linux.die_with_parent()
     own = not why
     if not own:
@@ -231,7 +236,7 @@ def keep(leash: int, fd: int, order: dict[str, Any], settings: dict[str, Any], p
     ended = watch(leash, reader, pid, proc, limits, "" if own else scratch)
     ended.update(wall=time.monotonic() - begin, peak=max(0, ended["peak"] - rss))
     if not own:
-        shutil.rmtree(scratch, ignore_errors=True)
+        package_of.remove(scratch)
     os.write(leash, json.dumps(ended).encode() + b"\n")
 
 
@@ -250,7 +255,7 @@ def watch(leash: int, reader: int, pid: int, proc: int, limits: dict[str, Any], 
                 _wait(gone, pid)
             told = True
             os.kill(pid, signal.SIGKILL)
-        elif not guard and not able or able == [reader]:
+        elif (not guard and not able) or able == [reader]:
             guard = _exceeds(proc, pid, limits, scratch)
             if guard:
                 os.kill(pid, signal.SIGKILL)
@@ -303,20 +308,22 @@ def _exceeds(proc: int, pid: int, limits: dict[str, Any], scratch: str) -> str:
     if proc >= 0 and _status(proc, pid).get("Threads", 0) > confine.THREADS + 16:
         return "threads"
     if scratch:
-        total = 0
-        for folder, _, names in os.walk(scratch):
+        total = count = 0
+        for folder, folders, names in os.walk(scratch):
+            count += len(folders) + len(names)
             for name in names:
                 with contextlib.suppress(OSError):
                     total += os.lstat(os.path.join(folder, name)).st_blocks * 512
-        if total > limits["scratch"]:
-            return "scratch"
+            if total > limits["scratch"] or count > 4096 or len(folder) > 2000:
+                return "scratch"
     return ""
 
 
 def become(fd: int, order: dict[str, Any], settings: dict[str, Any], package: str, scratch: str, own: bool, why: str,
            shell: Any) -> None:
     """Turn this process into the session's: confined, the blocked functions emptied, answering requests."""
-    from vos_teach.grading.sandbox import agent, block, shell as shells, wire
+    from vos_teach.grading.sandbox import agent, block, wire
+    from vos_teach.grading.sandbox import shell as shells
 
     limits = order["limits"]
     try:
@@ -326,14 +333,16 @@ def become(fd: int, order: dict[str, Any], settings: dict[str, Any], package: st
         facts: dict[str, Any] = {"own": own, "why": why, "proc": False, "pid": os.getpid()}
         served = agent.Agent(fd, shell, limits["output"], limits["reply"], order["beside"])
         os.umask(0o077)
-        if settings["filters"]:
+        if settings["level"] != "none":
             shells.gentle()
         confine.limit(limits["cpu"], limits["memory"], limits["scratch"], own)
         if own:
             facts.update(confine.mounts(scratch, limits["scratch"], hidden))
         os.chdir(scratch)
-        if settings["filters"]:
-            facts.update(confine.lock(package, scratch, hidden, facts["proc"], True))
+        if settings["level"] != "none":
+            facts.update(confine.lock(package, scratch, hidden, facts["proc"]))
+            if not facts["landlock"] and (settings["level"] == "landlock" or not own):
+                raise OSError("neither Landlock nor namespaces of a session's own work here, so nothing would hold it")
         agent.ready(served, {"ready": True, **facts})
     except BaseException:
         data = wire.encode({"ready": False, "why": traceback.format_exc()[-3000:]})
