@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from vos_teach.errors import VosError
 from vos_teach.grading import classroom, folder, pool
 from vos_teach.grading.records import Mark, Prepared, Record, read_record, write
 
+KILLED = ("forkserver", "zygote")  # in the command lines of workers and their server, and of warm interpreters
 EXERCISES = ("lab0.recall", "lab0.decay", "lab0.q_decay", "lab0.reflection")
 
 
@@ -139,31 +141,56 @@ def test_corrected_hidden_cases_are_judged_again_and_broken_ones_stop_all(course
         classroom.grade(task(course, out), lambda _: None)
 
 
+@pytest.fixture
+def started():
+    """Start a command; whatever becomes of the test, it is ended."""
+    running = []
+
+    def start(*arguments, **more):
+        running.append(subprocess.Popen(*arguments, **more))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.kill()
+        one.wait()
+
+
+def family(running, words=""):
+    """The processes below a running one whose command line has these words; those that end meanwhile are left out."""
+    psutil = pytest.importorskip("psutil")
+    found = []
+    with suppress(psutil.NoSuchProcess):
+        for one in psutil.Process(running.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):  # a zombie, too
+                if words in " ".join(one.cmdline()):
+                    found.append(one)
+    return found
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_killed_at_any_moment_it_goes_on_and_nothing_differs(course, undisturbed, tmp_path):
+def test_killed_at_any_moment_it_goes_on_and_nothing_differs(course, undisturbed, tmp_path, started):
     """Five times the grader is killed, each time with some of its processes beside it; then it is let run."""
     psutil = pytest.importorskip("psutil")
     _, whole = undisturbed
     rng, out, ended = random.Random(7), tmp_path / "run", 0
     for _ in range(5):
-        running = subprocess.Popen(command(course, out, "--jobs", "2"), stdout=subprocess.DEVNULL)
-        until, family = time.monotonic() + rng.uniform(2, 14), []
+        running = started(command(course, out, "--jobs", "2"), stdout=subprocess.DEVNULL)
+        until, below = time.monotonic() + rng.uniform(2, 14), []
         while time.monotonic() < until and running.poll() is None:
             time.sleep(0.05)
-            family = psutil.Process(running.pid).children(recursive=True) if running.poll() is None else []
+            below = family(running) or below
         done_before = scores(out)
         if running.poll() is None:
             ended += 1
-            for victim in [*rng.sample(family, min(2, len(family)))]:
-                try:
+            for victim in rng.sample(below, min(2, len(below))):
+                with suppress(psutil.NoSuchProcess):
                     victim.kill()
-                except psutil.NoSuchProcess:
-                    continue
             running.kill()
         running.wait()
         assert set(done_before) <= set(scores(out)), "what was written is there"
-        _, alive = psutil.wait_procs(family, timeout=15)
+        _, alive = psutil.wait_procs(below, timeout=15)
         assert not alive, "nothing survives the grader"
     assert ended >= 1
     last = subprocess.run(command(course, out, "--jobs", "2"), capture_output=True, text=True)
@@ -173,46 +200,44 @@ def test_killed_at_any_moment_it_goes_on_and_nothing_differs(course, undisturbed
 
 
 @pytest.mark.slow
-def test_a_killed_worker_is_replaced(course, undisturbed, tmp_path):
+def test_a_killed_worker_is_replaced(course, undisturbed, tmp_path, started):
     """Whatever dies below a living grader, workers, their server or their sandboxes, marks are the same."""
     psutil = pytest.importorskip("psutil")
     _, whole = undisturbed
     rng, out = random.Random(8), tmp_path / "run"
-    running = subprocess.Popen(command(course, out, "--jobs", "2"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    running = started(command(course, out, "--jobs", "2"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     killed = 0
     while running.poll() is None:
         time.sleep(0.3)
-        if not (family := psutil.Process(running.pid).children(recursive=True)) or killed >= 2 or not scores(out):
-            continue
-        workers = [p for p in family if "forkserver" in " ".join(p.cmdline())]
-        if workers:
-            rng.choice(workers).kill()
+        if killed < 2 and scores(out) and (below := family(running, KILLED[killed])):
+            with suppress(psutil.NoSuchProcess):
+                rng.choice(below).kill()
             killed += 1
             time.sleep(3)
-    assert running.returncode == 0, running.stdout.read()
+    assert running.returncode == 0 and killed, running.stdout.read()
     assert scores(out) == scores(whole)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_it_ends_in_a_sentence(course, tmp_path, number):
+def test_interrupted_it_ends_in_a_sentence(course, tmp_path, number, started):
     psutil = pytest.importorskip("psutil")
-    running = subprocess.Popen(command(course, tmp_path / "run", "--jobs", "2"), stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True, start_new_session=True)
+    running = started(command(course, tmp_path / "run", "--jobs", "2"), stdout=subprocess.PIPE,
+                      stderr=subprocess.PIPE, text=True, start_new_session=True)
     while not (tmp_path / "run" / "run.json").is_file():
         time.sleep(0.05)
     time.sleep(1)
-    family = psutil.Process(running.pid).children(recursive=True)
+    below = family(running)
     os.kill(running.pid, number)
     _, said = running.communicate(timeout=60)
     assert running.returncode == 130 and "run the same command again to go on" in said and "Traceback" not in said
-    assert not psutil.wait_procs(family, timeout=15)[1]
+    assert not psutil.wait_procs(below, timeout=15)[1]
 
 
-def test_two_graders_in_one_folder_are_refused_and_a_dead_one_keeps_no_lock(tmp_path):
+def test_two_graders_in_one_folder_are_refused_and_a_dead_one_keeps_no_lock(tmp_path, started):
     hold = ("import sys, time\nfrom pathlib import Path\nfrom vos_teach.grading.folder import locked\n"
             "with locked(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)")
-    other = subprocess.Popen([sys.executable, "-c", hold, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    other = started([sys.executable, "-c", hold, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     try:
         assert other.stdout.readline() == "held\n"
         with pytest.raises(VosError, match="another grader is at work"), folder.locked(tmp_path):

@@ -237,3 +237,24 @@ def test_marks_survive_a_file(tmp_path):
     write(tmp_path / "r.json", record)
     assert read_record(tmp_path / "r.json") == record and isinstance(record.marks[0], Mark)
     assert dataclasses.asdict(record)["limits"] == {"wall": 60}
+
+
+def test_an_oracle_is_asked_once_for_the_same_call_and_anew_for_another():
+    import numpy as np
+    import torch
+
+    from vos_teach.lab.cases import duplicate, equals
+
+    asked_for = []
+
+    def oracle(x, n):
+        asked_for.append((x, n))
+        return np.asarray(x).sum() + n
+
+    case, base = equals(oracle, "wrong"), np.arange(3.0)
+    calls = [(base, 1), (base + 1, 1), (base, 2), (base.astype(np.float32), 1), (torch.arange(3.0), 1), (list(base), 1),
+             (base[:, None], 1), (base, True), (base, 1.0)]
+    for _ in range(2):
+        assert case(duplicate(calls), [np.asarray(x).sum() + n for x, n in calls]) is None
+    assert len(asked_for) == len(calls)
+    assert case([(base, 1)], [5.0]).startswith("wrong")

@@ -51,12 +51,17 @@ def grade(
 def _grade(options: dict[str, Any], tqdm: Any) -> None:
     import signal
 
+    if options["scheduler"] is None:
+        from vos_teach.grading import pool
+
+        pool.warm()  # while this process imports, too
     from vos_teach.grading import classroom, sandbox
 
-    if options["scheduler"] is None:  # a cluster's workers choose for themselves
-        level = sandbox.choose(options["sandbox"])
-        print(f"sandbox: {level}")
-        options["sandbox"] = level
+    if options["sandbox"] == "auto":
+        options["sandbox"] = sandbox.choose("auto")
+        print(f"sandbox: {options['sandbox']}")
+    elif options["sandbox"] not in sandbox.LEVELS:
+        raise VosError(f"--sandbox is '{options['sandbox']}': choose from auto, {', '.join(sandbox.LEVELS)}")
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         done = classroom.grade(classroom.Task(**options), print, lambda **k: tqdm(disable=None, leave=False, **k))

@@ -163,17 +163,27 @@ def _alone() -> None:
     torch.set_num_threads(1)
 
 
+def warm() -> Any:
+    """The context that workers come from. On Linux a server that has everything imported and forks them: it starts
+    here, and is soon ready."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    from multiprocessing.forkserver import ensure_running
+
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["vos_teach.grading.preload"])
+    ensure_running()
+    return context
+
+
 def local(jobs: Sequence[dict[str, Any]], processes: int, scratch: Path) -> Iterator[tuple[int, dict[str, Any] | None]]:
     """Judge on `processes` processes: (number of the job, record), as they come; None: its workers died, TRIES times.
 
     scratch: a folder for their temporary files, which is theirs alone and goes with them. Raises VosError if workers
     do not even start. Whoever stops listening ends them all.
     """
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    linux = sys.platform == "linux"
-    context = multiprocessing.get_context("forkserver" if linux else "spawn")
-    if linux:
-        context.set_forkserver_preload(["vos_teach.grading.preload"])
+    context = warm()
     todo, tries = deque(range(len(jobs))), [0] * len(jobs)
     scratch.mkdir(parents=True, exist_ok=True)
     workers = [_Worker(context, str(scratch)) for _ in range(min(processes, len(jobs)))]

@@ -117,15 +117,32 @@ def differs(result: Any, expected: Any, atol: float = 1e-5, rtol: float = 1e-5, 
 
 def equals(oracle: Callable[..., Any], hint: str, atol: float = 1e-5, rtol: float = 1e-5
            ) -> Callable[[Sequence[Call], Sequence[Any]], str | None]:
-    """The usual judge: every result equals the oracle's; else `hint`, followed by where the first difference is."""
+    """The usual judge: every result equals the oracle's; else `hint`, followed by where the first difference is.
+
+    What the oracle said is kept: a grader puts the same calls to every answer of a class, and oracles are slow loops.
+    """
+    kept: dict[tuple, Any] = {}
 
     def judge(calls: Sequence[Call], results: Sequence[Any]) -> str | None:
         for call, result in zip(calls, results, strict=True):
-            if said := differs(result, oracle(*call), atol, rtol):
+            if (key := _content(call)) not in kept:
+                kept[key] = oracle(*call)
+            if said := differs(result, kept[key], atol, rtol):
                 return Said(hint, said)
         return None
 
     return judge
+
+
+def _content(value: Any) -> tuple:
+    """What a call's arguments are, to the bit, as a key of a dictionary."""
+    if isinstance(value, torch.Tensor):
+        return "tensor", str(value.dtype), tuple(value.shape), value.detach().cpu().numpy().tobytes()
+    if isinstance(value, np.ndarray):
+        return "array", str(value.dtype), value.shape, value.tobytes()
+    if isinstance(value, (list, tuple)):
+        return type(value).__name__, *(_content(v) for v in value)
+    return type(value).__name__, repr(value)
 
 
 def plain(value: Any) -> np.ndarray:
