@@ -59,6 +59,10 @@ class Session:
         return {"bound": name in self.space, "callable": callable(value), "type": type(value).__name__,
                 "module": str(getattr(value, "__module__", "")), "nothing": value is None or value is Ellipsis}
 
+    def check(self) -> None:
+        if "check" in self.box.lose:
+            raise Lost(self.box.lose["check"], "an answer is left over")
+
     def value(self, name: str) -> Any:
         return self.space[name]
 

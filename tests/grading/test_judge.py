@@ -119,6 +119,11 @@ def test_a_lost_process_is_a_mark_that_says_where(outcome):
     assert mark.outcome == outcome
 
 
+def test_a_forged_last_answer_is_found_out():
+    record = judge(submission(RIGHT), Box({"check": "tampered"}), 1, HIDDEN, [PART])
+    assert record.held and (record.marks[0].score, record.marks[0].outcome) == (0, "tampered")
+
+
 def test_lost_in_a_hidden_case_names_it_for_the_instructor_only():
     box = Box()
     real = box.session

@@ -141,7 +141,7 @@ def _better(part: Asked, prepared: Prepared, box: Any, put: _Quiz | _Function) -
 
 
 def _attempt(part: Asked, prepared: Prepared, box: Any, plan: Plan, put: _Quiz | _Function) -> tuple[Mark, bool]:
-    """One try, in a process of its own: whatever happens there becomes a mark. Also whether the sandbox itself ended."""
+    """One try, in a process of its own: whatever happens there becomes a mark. Also: the sandbox itself ended."""
     session = None
     try:
         put.without()
@@ -213,7 +213,9 @@ class _Quiz:
         short = self.part.name.partition(".")[2]
         if not session.kind(short).get("bound"):
             raise unbound()
-        raise self.verdict(session.value(short))
+        answer = session.value(short)
+        session.check()
+        raise self.verdict(answer)
 
     def verdict(self, answer: Any) -> _Stop:
         """Right, wrong or not attempted."""
@@ -259,7 +261,8 @@ class _Function:
                             (self.seed,))
             if found is not None:
                 raise self.stop(found, case, hidden)
-        self.at = {}
+        self.where, self.at = "after its last case", {}
+        session.check()
         raise _Stop("right", f"{len(self.cases)} cases, {sum(h for _, h in self.cases)} of them hidden", "right")
 
     def stop(self, found: Finding, case: Case, hidden: bool) -> _Stop:
