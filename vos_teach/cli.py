@@ -21,6 +21,7 @@ app = typer.Typer(
 DATA = ("toy, davis (in VOS_TEACH_DAVIS), composites (two clips in one: of that DAVIS where the variable is set, "
         "else of toy clips), or a folder")
 SCALE = "of the systems: toy, small or paper; default: toy for toy clips, else small"
+FINETUNE = "plain (frame 0, turned and zoomed) or lucid (dreams of it: data/lucid.py)"
 WEIGHTS = "trained weights (.safetensors) instead of those that ship; for systems that have any"
 
 
@@ -79,6 +80,7 @@ def segment(
     clip_dir: Annotated[Path, typer.Argument(help="frames with a first mask, a DAVIS sequence, or a video file")],
     out: Annotated[Path, typer.Option(help="gets CLIP/FRAME.png and CLIP.mp4")],
     height: Annotated[int | None, typer.Option(help="work at this height (at most the clip's own)")] = 240,
+    finetune: Annotated[str, typer.Option(help=FINETUNE)] = "plain",
     seconds: Annotated[float | None, typer.Option(help="fine-tuning budget per object")] = None,
     steps: Annotated[int | None, typer.Option(help="fine-tuning budget per object")] = None,
     weights: Annotated[str | None, typer.Option(help=WEIGHTS)] = None,
@@ -91,7 +93,7 @@ def segment(
     from vos_teach import demo, registry
     from vos_teach.data import folder
 
-    options = _options([system], seconds, steps, weights).get(system, {})
+    options = _options([system], seconds, steps, weights, finetune).get(system, {})
     clip = folder.read(clip_dir)
     built = registry.make(system, device=device, scale=scale, **options)
     with tqdm(total=len(clip), desc=f"{system} on {clip.name}", unit="frame", leave=False, disable=None) as bar:
@@ -106,6 +108,7 @@ def bench(
     data: Annotated[str, typer.Option(help=DATA)] = "toy",
     out: Annotated[Path, typer.Option(help="results, and bench.md; run again to go on")] = Path("runs/bench"),
     height: Annotated[int | None, typer.Option(help="systems work at this height; scored at the clip's own")] = 240,
+    finetune: Annotated[str, typer.Option(help=FINETUNE)] = "plain",
     seconds: Annotated[float | None, typer.Option(help="fine-tuning budget per object")] = None,
     steps: Annotated[int | None, typer.Option(help="fine-tuning budget per object")] = None,
     weights: Annotated[str | None, typer.Option(help=WEIGHTS)] = None,
@@ -120,7 +123,7 @@ def bench(
     from vos_teach.bench import bench as run
     from vos_teach.data import choose
 
-    options = _options(systems, seconds, steps, weights)
+    options = _options(systems, seconds, steps, weights, finetune)
     clips, what, fitting = choose.clips(data, _sequences(sequences), year)
     low = None if height is None or all(clip.size[0] <= height for clip in clips) else height
     print(f"{what}: {len(clips)} clips")
@@ -150,7 +153,8 @@ def demo(
     print(f"open this in a browser: {page}")
 
 
-def _options(systems: list[str], seconds: float | None, steps: int | None, weights: str | None) -> dict[str, dict]:
+def _options(systems: list[str], seconds: float | None, steps: int | None, weights: str | None, finetune: str = "plain"
+             ) -> dict[str, dict]:
     """system -> options: the budget goes to the systems that fine-tune, the weights to those that take any.
 
     VosError for an unknown system, and for weights that cannot be read or that nobody takes: before hours of work.
@@ -159,10 +163,14 @@ def _options(systems: list[str], seconds: float | None, steps: int | None, weigh
 
     if seconds is not None and steps is not None:
         raise VosError("--seconds and --steps are both given: choose one")
-    budget = {"seconds": seconds} if seconds is not None else {"steps": steps} if steps is not None else {}
+    if finetune not in ("plain", "lucid"):
+        raise VosError(f"--finetune is '{finetune}'; choose from: plain, lucid")
+    budget: dict = {"seconds": seconds} if seconds is not None else {"steps": steps} if steps is not None else {}
     for name, value in budget.items():
         if value < 0 or value != value:
             raise VosError(f"--{name} is {value}: it cannot be negative")
+    if finetune == "lucid":
+        budget["lucid"] = True
     options: dict[str, dict] = {s: dict(budget) if registry.spec(s).finetunes else {} for s in systems}
     if weights is not None:
         from vos_teach.weights import load

@@ -131,3 +131,20 @@ def test_bad_options_are_told_in_a_sentence():
         M.masktrack(scale="paper")
     with pytest.raises(VosError, match="choose from: trained, imagenet"):
         M.masktrack(init="nothing")
+
+
+def test_lucid_fine_tuning_sees_dreams(clip, monkeypatch):
+    seen = []
+    real = M.Dreamer
+
+    class Watched(real):
+        def pair(self, rng):
+            seen.append(real.pair(self, rng))
+            return seen[-1]
+
+    monkeypatch.setattr(M, "Dreamer", Watched)
+    heard = []
+    monkeypatch.setattr(M, "objective", lambda logit, target: heard.append(target) or logit.square().mean())
+    M.OneTracked(tiny(), M.Config(backbone="tiny", steps=3, lucid=True)).start(clip.frame(0), clip.objects(0, [1]))
+    assert len(seen) == 3
+    assert all(np.array_equal(t[0].numpy(), d.second_mask) for t, d in zip(heard, seen, strict=True))

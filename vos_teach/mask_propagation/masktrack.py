@@ -35,6 +35,7 @@ from torch import Tensor, nn
 
 from vos_teach.clip import VosError
 from vos_teach.data.augment import affine, corrupt, to_tensors
+from vos_teach.data.lucid import Dreamer
 from vos_teach.data.sample import Source, crowded, singles
 from vos_teach.nn.backbone import backbone, widen
 from vos_teach.nn.head import TopDown, groups, seeded, up
@@ -57,6 +58,7 @@ class Config:
     rate: float = 1e-4  # Adam, trunk
     head_rate: float = 3e-4  # Adam, decoder
     weights: str | None = "masktrack"  # those that ship
+    lucid: bool = False  # fine-tune on lucid dreams of frame 0 (data/lucid.py)
 
 
 SCALES = {
@@ -120,9 +122,15 @@ class OneTracked:
         """Online learning on frame 0: 3,H,W and H,W bool."""
         image = (frame.permute(1, 2, 0).cpu().numpy() * 255).round().astype(np.uint8)
         labels, rng = mask.cpu().numpy().astype(np.uint8), np.random.default_rng(self.seed)
+        dreamer = Dreamer(image, labels) if self.config.lucid else None
 
         def loss() -> Tensor | None:
-            x, last, target = example(*affine(image, labels, rng), rng, self.deform)
+            if dreamer is None:
+                x, last, target = example(*affine(image, labels, rng), rng, self.deform)
+            else:  # the dream's first mask has moved already; it only has to be coarse
+                dream = dreamer.pair(rng)
+                coarse = corrupt(dream.first_mask, rng, bend=0, scale=0, shift=0)
+                x, last, target = example(dream.second, dream.second_mask, rng, lambda *_: coarse)
             if not target.any():  # turned out of the frame
                 return None
             return objective(self.net(x[None].to(self.device), last[None].to(self.device)),

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from vos_teach.clip import VosError
 from vos_teach.data.augment import affine, to_tensors
+from vos_teach.data.lucid import Dreamer
 from vos_teach.data.sample import Source, stills
 from vos_teach.nn.backbone import backbone
 from vos_teach.nn.head import groups, seeded, up
@@ -49,6 +50,7 @@ class Config:
     rate: float = 1e-4  # Adam, trunk
     head_rate: float = 5e-4  # Adam, side outputs and fusion
     weights: str | None = "osvos"  # shipped parent
+    lucid: bool = False  # fine-tune on lucid dreams of frame 0 (data/lucid.py), not only on turns and zooms of it
 
 
 SCALES = {
@@ -92,8 +94,14 @@ def finetune(net: Network, frame: np.ndarray, mask: np.ndarray, rng: np.random.G
     """
     device = next(net.parameters()).device
 
+    dreamer = Dreamer(frame, mask) if config.lucid else None
+
     def once() -> Tensor | None:
-        image, target = to_tensors(*affine(frame, mask, rng))
+        drawn = affine(frame, mask, rng)
+        if dreamer is not None:
+            dream = dreamer.pair(rng)
+            drawn = dream.second, dream.second_mask
+        image, target = to_tensors(*drawn)
         if not target.any():  # an object that was rotated out of the frame teaches nothing: the balanced loss is 0
             return None
         return loss(net(image[None].to(device)), target[None].to(device))
