@@ -21,6 +21,11 @@ from vos_teach.grading.source import HIDE, UNHIDE
 _REGION = re.compile(rf"^[ \t]*{HIDE}[^\n]*\n.*?(?:^[ \t]*{UNHIDE}[^\n]*\n?|\Z)", re.M | re.S)
 _CASE = re.compile(r"\(case: ([^()\n]*(?:\([^()\n]*\)[^()\n]*)*)\)\s*\Z")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
+# outcome -> what is shown above its reason; any other: WRONG
+LABELS = {"not attempted": "Not attempted", "time-out": "Out of time", "out of memory": "Out of memory",
+          "died": "Python ended", "does not parse": "No Python", "cell deleted": "No answer cell",
+          "tampered": "Stopped"}
+WRONG = "Not right yet"
 HIDDEN = "not right for every input: there are cases here that are not shown"
 
 
@@ -77,10 +82,11 @@ class HideHidden(NbGraderPreprocessor):
         if passed:
             more = _explained(said, exercise, outputs)
             return new_output("stream", name="stdout", text=f"Right - {exercise}\n{more}")
-        label, why = "Not right yet", said or ""
+        label, why = WRONG, said or ""
         for output in outputs:
             if output.output_type == "error":
-                label = "Not attempted" if output.ename == "NotAttempted" else label
+                known = {"NotAttempted": LABELS["not attempted"], **{shown: shown for shown in LABELS.values()}}
+                label = known.get(output.ename, WRONG)
                 if said is None:
                     why = public(exercise, str(output.evalue), output.ename)
         why = why or HIDDEN

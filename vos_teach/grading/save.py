@@ -28,12 +28,9 @@ from traitlets.config import Config, PyFileConfigLoader
 from vos_teach.data.png import write_bytes
 from vos_teach.errors import VosError
 from vos_teach.grading.course import Heard, configure, environment_kept
-from vos_teach.grading.feedback import Page
+from vos_teach.grading.feedback import HIDDEN, LABELS, WRONG, Page
 from vos_teach.grading.records import Mark, Prepared, Record
 
-LABELS = {"not attempted": "Not attempted", "time-out": "Out of time", "out of memory": "Out of memory",
-          "died": "Python ended", "does not parse": "No Python", "cell deleted": "No answer cell",
-          "tampered": "Stopped"}
 BATCH = 20  # students between two notes of what is done
 FORM = 1  # of what is saved; another form: all is saved again
 
@@ -269,15 +266,13 @@ def verdict(mark: Mark) -> dict[str, Any]:
     if mark.score > 0:
         return {"output_type": "execute_result", "data": {"text/plain": str(mark.score)}, "metadata": {},
                 "execution_count": None}
-    label = LABELS.get(mark.outcome, "Not right yet")
+    label = LABELS.get(mark.outcome, WRONG)
     return {"output_type": "error", "ename": label, "evalue": said, "traceback": [f"{label} - {mark.exercise}", said]}
 
 
 def told(mark: Mark) -> str:
     """What a student is told of a mark; should it name a hidden case after all, nothing but that it is not right."""
     if mark.hidden and mark.case and mark.case in mark.said:
-        from vos_teach.grading.feedback import HIDDEN
-
         return HIDDEN
     return mark.said
 
