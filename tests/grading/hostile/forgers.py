@@ -68,7 +68,7 @@ def patched_builtins(desk: Desk) -> None:
     """) + SHAM)
 
 
-@student(LOST, says={"lab1.modulate": "not of the kind|not what is asked|object|type"})
+@student(LOST, says={"lab1.modulate": "not of the kind|not what is asked|object|type|shape"})
 def always_equal(desk: Desk) -> None:
     """What comes back says that it equals everything."""
     desk.give("lab1.modulate", """
