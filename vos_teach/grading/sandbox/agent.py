@@ -185,4 +185,4 @@ def ready(agent: Agent, facts: dict[str, Any]) -> None:
     """The first thing that is said: how this process was confined."""
     data = _encode(facts)
     agent.give(len(data).to_bytes(4, "big") + data)
-    sys.stdin = open(os.devnull)
+    sys.stdin = open(os.devnull)  # noqa: SIM115

@@ -113,14 +113,14 @@ class Box:
         scratch.mkdir(mode=0o700)
         inside = levels.SCRATCH if self.level in ("bwrap", "podman") else str(scratch)
         ours, theirs = socket.socketpair()
-        log = open(self._folder / "log", "w+b")
+        log = open(self._folder / "log", "w+b")  # noqa: SIM115
         try:
             line = levels.command(self.level, theirs.fileno(), self._folder / "package", self.limits)
             self._process = subprocess.Popen(
                 line, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(theirs.fileno(),),
                 cwd=scratch, start_new_session=True,
                 env=levels.environment(inside) if self.level != "podman" else levels.host_environment())
-        except OSError as error:
+        except (OSError, ValueError) as error:
             ours.close()
             self.stop()
             raise VosError(f"the sandbox '{self.level}' cannot be started: {error}") from None
@@ -182,7 +182,7 @@ class Box:
         self._control.sendall(json.dumps(what).encode() + b"\n")  # type: ignore[union-attr]
 
     def _hear(self, seconds: float) -> dict[str, Any]:
-        """The warm interpreter's next line. It is ours, but a ValueError or OSError is raised for silence and rubbish."""
+        """The warm interpreter's next line. OSError or ValueError for silence and rubbish."""
         end = time.monotonic() + seconds
         while b"\n" not in self._data:
             left = end - time.monotonic()
@@ -213,7 +213,7 @@ class Box:
 
 @dataclass
 class Session:
-    """One student's code for one exercise, in a process of its own. A context: at its end everything in it is killed."""
+    """One student's code for one exercise, in a process of its own. A context: at its end all in it is killed."""
 
     box: Box
     number: int
@@ -295,7 +295,7 @@ class Session:
         return Reply(said["result"], said["after"])
 
     def check(self) -> None:
-        """Ask whether all is in order: Lost if it is gone, or if an earlier answer was a forgery and one is left over."""
+        """Ask whether all is in order. Lost if it is gone, or if an earlier answer was forged and one is left over."""
         self._ask({"do": "check"})
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -382,7 +382,7 @@ class Session:
             return Lost("died", f"its process is gone ({str(said.get('failed', ''))[-200:]})")
         if code < 0 and cpu >= limits.cpu * 0.98:
             return Lost("time-out", f"it used up its {limits.cpu:g} s of processor time")
-        if code == 70 or (code == -signal.SIGKILL and said.get("killed")):  # 70: the agent cannot read or write any more
+        if code == 70 or (code == -signal.SIGKILL and said.get("killed")):  # 70: the agent cannot read or write
             return Lost("tampered", "it closed its connection to the grader")
         if code == -signal.SIGKILL or "bad_alloc" in said.get("tail", "") or (
                 code < 0 and said.get("peak", 0) > 0.7 * limits.memory):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import os
 import site
@@ -36,12 +37,12 @@ def installed() -> list[str]:
     return found
 
 
-def namespaces() -> str:
-    """Enter namespaces of one's own, if they work here: "" if so, else why not."""
+def namespaces(network: bool) -> str:
+    """Enter namespaces of one's own (network: of the network, too), if they work here: "" if so, else why not."""
     if not linux.LINUX:
         return "no namespaces but on Linux"
     try:
-        linux.own_namespaces()
+        linux.own_namespaces(network)
     except OSError as error:
         linux.private(False)
         return str(error)
@@ -51,6 +52,9 @@ def namespaces() -> str:
 def mounts(scratch: str, size: int, hidden: Iterable[str]) -> dict[str, bool]:
     """In a mount and PID namespace of one's own: an own scratch folder and /proc, hidden files empty."""
     done = {}
+    with contextlib.suppress(OSError):
+        linux.all_read_only()
+        done["read only"] = True
     for path in hidden:
         if os.path.exists(path):
             if os.path.isdir(path):
@@ -71,7 +75,7 @@ def mounts(scratch: str, size: int, hidden: Iterable[str]) -> dict[str, bool]:
 
 
 def limit(cpu: float, memory: int, size: int, own: bool) -> None:
-    """Limits of this process: memory is what it may take beyond what it has. own: it is in a user namespace of its own."""
+    """Limits of this process: memory is beyond what it has already. own: it is in a user namespace of its own."""
     import resource
 
     def at_most(what: str, value: int) -> None:
@@ -105,13 +109,17 @@ def address_space() -> int:
 def close_all_but(*keep: int) -> None:
     """Close every file descriptor but these."""
     edges = [-1, *sorted(keep), 1 << 16]
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in itertools.pairwise(edges):
         if low + 1 < high:  # an empty range that starts at 0 closes everything
             os.closerange(low + 1, high)
 
 
-def lock(package: str, scratch: str, hidden: list[str], own_proc: bool) -> dict[str, Any]:
-    """The last steps: no capabilities, no new privileges, Landlock if there is one, the filter of system calls."""
+def lock(package: str, scratch: str, hidden: list[str], own_proc: bool, own_mounts: bool
+         ) -> dict[str, Any]:
+    """The last steps: no capabilities, no new privileges, Landlock if there is one, the filter of system calls.
+
+    own_proc: /proc shows this process only; own_mounts: all that is not this session's own is mounted read-only.
+    """
     facts: dict[str, Any] = {"landlock": 0, "seccomp": False}
     with contextlib.suppress(OSError):
         linux.drop_capabilities()
@@ -121,7 +129,7 @@ def lock(package: str, scratch: str, hidden: list[str], own_proc: bool) -> dict[
         writable = [scratch] + [p for p in ("/dev/null",) if _is_device(p)]
         facts["landlock"] = landlock.restrict(roots, writable, [*hidden, *installed()])
     linux.private(True)
-    seccomp.install()
+    seccomp.install(pretend=not own_mounts)
     facts["seccomp"] = True
     return facts
 

