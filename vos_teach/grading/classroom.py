@@ -19,7 +19,7 @@ from typing import Any
 
 from vos_teach.data.png import write_bytes
 from vos_teach.errors import VosError
-from vos_teach.grading import pool
+from vos_teach.grading import pool, similar
 from vos_teach.grading.folder import REFERENCE, changes, hashed, keep, key_of, locked, new_scratch, record_at, versions
 from vos_teach.grading.judge import Asked, asked, unread
 from vos_teach.grading.records import Cell, Mark, Prepared, Record, read_record, record_from, write
@@ -84,7 +84,8 @@ def grade(task: Task, heard: Callable[[str], None] = print, bar: Callable[..., A
             judge_all(task, _with_reference(task, answered, parts, seed, inputs, todo), bar)
         pairs = [(one, read_record(path)) for one in everyone(task, prepared)
                  if (path := task.out / "records" / f"{one.student}.json").is_file()]
-        done = Class(pairs, seed, kept, changes(pairs))
+        alike = _alike(pairs, notebook, answered, heard)
+        done = Class(similar.flagged(pairs, alike), seed, kept, changes(pairs))
         write_bytes(task.out / "changes.json", json.dumps(done.changes, indent=1, ensure_ascii=False).encode())
         if task.save:
             _save(task, done, heard)
@@ -263,6 +264,16 @@ def _died(job: dict[str, Any]) -> Record:
 
 
 # ---- saving
+
+def _alike(pairs: Sequence[tuple[Prepared, Record]], notebook: dict[str, Any], answered: dict[str, Any],
+           heard: Callable[[str], None]) -> list[Any]:
+    """Near-identical submissions. They are hostile texts: where looking at them fails, marks must still be saved."""
+    try:
+        return similar.find(pairs, notebook, answered)
+    except Exception as error:
+        heard(f"near-identical submissions were not looked for: {type(error).__name__}: {error}")
+        return []
+
 
 def _save(task: Task, done: Class, heard: Callable[[str], None]) -> None:
     with warnings.catch_warnings():

@@ -50,6 +50,7 @@ def grade(
 
 def _grade(options: dict[str, Any], tqdm: Any) -> None:
     import signal
+    import sys
 
     if options["scheduler"] is None:
         from vos_teach.grading import pool
@@ -65,6 +66,9 @@ def _grade(options: dict[str, Any], tqdm: Any) -> None:
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         done = classroom.grade(classroom.Task(**options), print, lambda **k: tqdm(disable=None, leave=False, **k))
+    except KeyboardInterrupt:
+        print("vos-teach: interrupted; run the same command again to go on", file=sys.stderr)
+        raise SystemExit(130) from None
     finally:
         signal.signal(signal.SIGTERM, before)
     _show(done, options["out"])
