@@ -113,7 +113,7 @@ def test_text_that_no_encoding_takes_does_not_stop_the_report(tmp_path):
 def test_pairs_are_shown_side_by_side(class_, tmp_path):
     pair = Pair("anna", "bert", "lab1.e1", 0.97, 150.4, "a = 1\nb = 2\nc = 3", "a = 1\nb = 22\nc = 3\nd = 4")
     html = report.write(tmp_path, class_, [pair] * (report.PAIRS + 5)).read_text()
-    assert "97 % alike" in html and "(150 bits" in html
+    assert "97 % alike" in html and "(150 bits beyond" in html
     first = html[html.index('<table class="diff">'):]
     assert '<td class="d">b = 2</td><td class="a">b = 22</td>' in first
     assert "<td>c = 3</td><td>c = 3</td>" in first and '<td></td><td class="a">d = 4</td>' in first

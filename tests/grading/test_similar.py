@@ -103,11 +103,17 @@ def test_the_librarys_text_and_the_courses_answer_are_recognised():
 
     release, answered, _ = released("lab1")
     copied = inspect.getsource(online_targets)
-    reference = similar.texts_of(answered)["lab1.finetune"]
-    pairs = similar.find([entry("a", {"lab1.online_targets": copied}), entry("b", {"lab1.finetune": reference}),
+    reference = similar.texts_of(answered)["lab1.mask_gaussian"]
+    pairs = similar.find([entry("a", {"lab1.online_targets": copied}), entry("b", {"lab1.mask_gaussian": reference}),
                           entry("c", {"lab1.finetune": LOOP})], release, answered)
     assert {(p.student, p.other, p.exercise) for p in pairs} == {
-        ("a", "the library", "lab1.online_targets"), ("b", "the course's answer", "lab1.finetune")}
+        ("a", "the library", "lab1.online_targets"), ("b", "the course's answer", "lab1.mask_gaussian")}
+
+
+def test_who_follows_the_hints_to_the_letter_has_not_copied():
+    release, answered, _ = released("lab1")
+    for name in ("lab1.balanced_bce", "lab1.finetune", "lab1.modulate"):  # their last hints are nearly the answer
+        assert similar.find([entry("a", {name: similar.texts_of(answered)[name]})], release, answered) == []
 
 
 def test_own_cells_and_words_count_too():

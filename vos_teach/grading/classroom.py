@@ -89,7 +89,7 @@ def grade(task: Task, heard: Callable[[str], None] = print, bar: Callable[..., A
         write_bytes(task.out / "changes.json", json.dumps(done.changes, indent=1, ensure_ascii=False).encode())
         if task.save:
             _save(task, done, heard)
-        _report(task, done)
+        _report(task, done, alike)
         return done
 
 
@@ -284,10 +284,7 @@ def _save(task: Task, done: Class, heard: Callable[[str], None]) -> None:
         save(task.course, task.lab, task.out, done.pairs)
 
 
-def _report(task: Task, done: Class) -> None:
-    try:
-        from vos_teach.grading import report
-    except ImportError:  # TODO: until it is there
-        return
-    made = report.write(task.out, done.pairs)
-    done.files += [made] if isinstance(made, Path) else []
+def _report(task: Task, done: Class, alike: Sequence[similar.Pair]) -> None:
+    from vos_teach.grading import report
+
+    done.files.append(report.write(task.out, done.pairs, alike))

@@ -198,7 +198,7 @@ def _pair(pair: Pair) -> dict[str, Any]:
             rows.append(("same" if tag == "equal" else tag, left[a + i] if a + i < b else None,
                          right[c + i] if c + i < d else None))
     return {"student": pair.student, "other": pair.other, "where": pair.exercise or "all answers together",
-            "likeness": f"{100 * pair.likeness:.0f} %", "bits": f"{pair.bits:.0f}", "rows": rows}
+            "likeness": f"{100 * pair.likeness:.0f} %", "weight": pair.weight(), "rows": rows}
 
 
 def _before(said: Sequence[Any] | None) -> str:

@@ -26,13 +26,14 @@ from typing import Any
 from vos_teach.grading.records import Prepared, Record
 
 ALIKE = 0.85  # similarity of two answers from which on they are alike
-COPIED = 0.97  # the same for the library's text and the course's answer; who follows the last hint gets to 0.95
+COPIED = 0.97  # the same for the library's text and the course's answer, names included
 BITS = 120.0  # what two alike answers must share beyond what is common, for one exercise
 TOTAL = 200.0  # and for all exercises together
-LENGTH = 60  # tokens from which on a text that is the library's or the course's is no chance
+LENGTH = 60  # runs that such a text must share with it beyond what release and hints say: less may be chance
 RUN = 6  # tokens
 OTHERS = 20  # students that one imagines who wrote something else: with two hand-ins everything would be common
 OWN = "own cells"
+LIBRARY, COURSE = "the library", "the course's answer"
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,11 @@ class Pair:
     def sentence(self) -> str:
         """For the instructor."""
         where = self.exercise or "all answers together"
-        return f"{where}: {100 * self.likeness:.0f} % like {self.other} ({self.bits:.0f} bits beyond what is common)"
+        return f"{where}: {100 * self.likeness:.0f} % like {self.other}{self.weight()}"
+
+    def weight(self) -> str:
+        """In brackets, what the two share that is rare; nothing where one of them is no student."""
+        return "" if self.other in (LIBRARY, COURSE) else f" ({self.bits:.0f} bits beyond what is common)"
 
 
 def find(class_: Sequence[tuple[Prepared, Record]], release: Mapping[str, Any], answered: Mapping[str, Any],
@@ -68,15 +73,15 @@ def find(class_: Sequence[tuple[Prepared, Record]], release: Mapping[str, Any], 
     found: list[Pair] = []
     totals: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for exercise in dict.fromkeys(name for given in answers.values() for name in given):
-        library = _library(exercise)
+        library, hints = _told(exercise)
         beside = [t for t in (references.get(exercise, ""), library, *(known or {}).get(exercise, ())) if t]
         group = _Group({s: given[exercise] for s, given in answers.items() if exercise in given},
-                       stubs.get(exercise, ""), beside)
+                       stubs.get(exercise, ""), beside, hints)
         for a, b, likeness, bits in group.pairs():
             totals.setdefault((a, b), []).append((likeness, bits))
             if bits >= BITS:
                 found.append(Pair(a, b, exercise, likeness, bits, group.texts[a], group.texts[b]))
-        for name, text in (("the library", library), ("the course's answer", references.get(exercise, ""))):
+        for name, text in ((LIBRARY, library), (COURSE, references.get(exercise, ""))):
             found += [Pair(s, name, exercise, likeness, bits, group.texts[s], text)
                       for s, likeness, bits in group.copies(text)]
     named = {(p.student, p.other) for p in found}
@@ -99,19 +104,24 @@ def flagged(class_: Sequence[tuple[Prepared, Record]], pairs: Iterable[Pair]) ->
 
 
 class _Group:
-    """The answers to one exercise. stub: what the release has in its cell; beside: texts that count as common."""
+    """The answers to one exercise.
 
-    def __init__(self, texts: Mapping[str, str], stub: str, beside: Sequence[str]):
+    stub: what the release has in its cell; beside: texts that count as common; hints: what any student may have read
+    """
+
+    def __init__(self, texts: Mapping[str, str], stub: str, beside: Sequence[str], hints: str):
         self.texts = dict(texts)
+        self._hints = set(_runs(_words(hints)))
         self._stub = set(_runs(tokens(stub)))
         self._lines = set(map(str.strip, stub.splitlines()))
-        self._rows = {name: self._row(text) for name, text in self.texts.items()}
-        rows = [*self._rows.values(), *(self._row(text) for text in beside)]
+        self._rows = {name: tokens(self._own(text)) for name, text in self.texts.items()}
+        rows = [*self._rows.values(), *(tokens(self._own(text)) for text in beside)]
         self._often = Counter(run for row in rows for run in set(_runs(row)))
         self._all = len(rows) + OTHERS
 
-    def _row(self, text: str) -> list[str]:
-        return tokens("\n".join(line for line in text.splitlines() if line.strip() not in self._lines))
+    def _own(self, text: str) -> str:
+        """A text without the lines that the release has."""
+        return "\n".join(line for line in text.splitlines() if line.strip() not in self._lines)
 
     def _bits(self, a: Sequence[str], b: Sequence[str]) -> float:
         shared = set(_runs(a)) & set(_runs(b)) - self._stub
@@ -135,19 +145,19 @@ class _Group:
                 for i, a in enumerate(names) for j, b in enumerate(names) if i < j and table[i, j] >= ALIKE]
 
     def copies(self, text: str) -> list[tuple[str, float, float]]:
-        """(student, likeness, bits) of those whose answer is that text, names included: that is no chance."""
+        """(student, likeness, bits) of those whose answer is that text, names included, beyond what hints say."""
         from rapidfuzz.distance import Indel
 
-        theirs = tokens("\n".join(line for line in text.splitlines() if line.strip() not in self._lines), names=True)
-        if len(theirs) < LENGTH:
+        theirs = tokens(self._own(text), names=True)
+        telling = set(_runs(_words(" ".join(theirs)))) - self._hints
+        if len(telling) < LENGTH:
             return []
         found = []
         for name in sorted(self.texts):
-            mine = tokens("\n".join(line for line in self.texts[name].splitlines()
-                                    if line.strip() not in self._lines), names=True)
+            mine = tokens(self._own(self.texts[name]), names=True)
             likeness = Indel.normalized_similarity(mine, theirs)
-            if likeness >= COPIED and len(mine) >= LENGTH:
-                found.append((name, likeness, self._bits(self._rows[name], self._row(text))))
+            if likeness >= COPIED and len(telling & set(_runs(_words(" ".join(mine))))) >= LENGTH:
+                found.append((name, likeness, self._bits(self._rows[name], tokens(self._own(text)))))
         return found
 
 
@@ -180,19 +190,23 @@ def _answers(one: Prepared, stubs: Mapping[str, str]) -> dict[str, str]:
     return {name: text for name, text in found.items() if text.strip() != stubs.get(name, "").strip()}
 
 
-def _library(exercise: str) -> str:
-    """The text of the library's own answer, if there is one."""
+def _told(exercise: str) -> tuple[str, str]:
+    """(the text of the library's own answer, the hints); empty where there is none."""
     from vos_teach.errors import VosError
     from vos_teach.lab.check import find as exercise_of
 
     try:
-        where = exercise_of(exercise).library
-        if where is None:
-            return ""
-        module, _, name = where.partition(":")
-        return inspect.getsource(getattr(importlib.import_module(module), name))
-    except (VosError, AttributeError, OSError, TypeError, ImportError):
-        return ""
+        spec = exercise_of(exercise)
+    except VosError:
+        return "", ""
+    hints = "\n".join(spec.hints)
+    if spec.library is None:
+        return "", hints
+    module, _, name = spec.library.partition(":")
+    try:
+        return inspect.getsource(getattr(importlib.import_module(module), name)), hints
+    except (AttributeError, OSError, TypeError, ImportError):
+        return "", hints
 
 
 def tokens(text: str, names: bool = False) -> list[str]:
@@ -207,7 +221,7 @@ def tokens(text: str, names: bool = False) -> list[str]:
             if token.type in (tokenize.NAME, tokenize.NUMBER, tokenize.STRING, tokenize.OP):
                 row.append((token.type == tokenize.NAME, token.string, token.start))
     except (SyntaxError, ValueError, tokenize.TokenError, RecursionError, MemoryError):
-        return re.findall(r"\w+|[^\w\s]", text.lower())
+        return _words(text)
     documents = {(n.value.lineno, n.value.col_offset) for n in ast.walk(tree)
                  if isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant) and isinstance(n.value.value, str)}
     row = [part for part in row if part[2] not in documents]
@@ -227,3 +241,7 @@ def tokens(text: str, names: bool = False) -> list[str]:
 
 def _runs(row: Sequence[str]) -> list[tuple[str, ...]]:
     return [tuple(row[i : i + RUN]) for i in range(len(row) - RUN + 1)]
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+|[^\w\s]", text.lower())
