@@ -5,11 +5,11 @@ The third, mask-blind, is OSVOS's parent network without fine-tuning (online_lea
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
+from vos_teach.data.flow import dis
 from vos_teach.ops.warp import warp
 from vos_teach.segmenter import given
 
@@ -39,14 +39,13 @@ class CopyFlow(CopyFirst):
 
     def start(self, frame: Tensor, masks: Tensor | None = None) -> Tensor:
         """See Segmenter."""
-        self.dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-        self.last, self.prob = grey(frame), given(masks)
+        self.last, self.prob = pixels(frame), given(masks)
         return self.prob
 
     def step(self, frame: Tensor, new: Tensor | None = None) -> Tensor:
         """See Segmenter."""
-        now = grey(frame)
-        flow = torch.from_numpy(self.dis.calc(now, self.last, None)).permute(2, 0, 1)  # 2,H,W: from now to last
+        now = pixels(frame)
+        flow = torch.from_numpy(dis(now, self.last)).permute(2, 0, 1)  # 2,H,W: from now to last
         flow = flow.to(self.prob.device)
         objects = warp(self.prob[1:], flow) if len(self.prob) > 1 else self.prob[1:]  # K,H,W
         background = (1 - objects.sum(0, keepdim=True)).clamp(min=0)  # what flows in from outside is background
@@ -62,7 +61,6 @@ def add_slots(prob: Tensor, new: Tensor) -> Tensor:
     return torch.cat([prob * masks[:1], masks[1:]])
 
 
-def grey(frame: Tensor) -> np.ndarray:
-    """3,H,W float in [0,1] -> H,W uint8."""
-    rgb = (frame.cpu().permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
-    return cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+def pixels(frame: Tensor) -> np.ndarray:
+    """3,H,W float in [0,1] -> H,W,3 uint8."""
+    return (frame.cpu().permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
