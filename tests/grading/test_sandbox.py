@@ -167,6 +167,14 @@ def test_memory_that_runs_out_in_a_cell_is_an_ordinary_error(box):
         assert [r.error and r.error[0] for r in ran] == ["MemoryError", None]
 
 
+def test_memory_that_a_cell_keeps_is_missing_later(box):
+    cell = "keep = []\ntry:\n    while True: keep.append(bytearray(1000))\nexcept MemoryError: pass\ndef f(x): return x"
+    with box.session() as session, pytest.raises(Lost) as caught:
+        session.run([cell])
+        session.call("f", (np.zeros(200_000),))
+    assert caught.value.outcome == "out of memory"
+
+
 def test_a_thread_bomb_is_bounded(box):
     said = """
 import threading, time
@@ -228,7 +236,8 @@ def test_a_flood_of_output_costs_nothing_and_keeps_its_tail(box):
 
 def test_disk_is_bounded(box):
     cell = ("import os\ntry:\n    for n in range(1000):\n        with open(f'f{n}', 'wb') as f:\n"
-            "            f.write(bytes(1 << 20))\nexcept OSError as error: said = str(error)\ntotal = sum(os.path.getsize(n) for n in os.listdir('.'))")
+            "            f.write(bytes(1 << 20))\nexcept OSError as error: said = str(error)\n"
+            "total = sum(os.path.getsize(n) for n in os.listdir('.'))")
     with box.session([cell]) as session:
         session.run()
         assert session.value("said") and session.value("total") <= 4 << 20
@@ -260,7 +269,8 @@ def test_the_box_outlives_its_warm_interpreter(box):
 
 
 def test_usage_is_told(box):
-    cell = "import time\nx = bytearray(100_000_000)\nend = time.process_time() + .3\nwhile time.process_time() < end: pass"
+    cell = ("import time\nx = bytearray(100_000_000)\nend = time.process_time() + .3\n"
+            "while time.process_time() < end: pass")
     with box.session([cell]) as s:
         s.run()
     assert 0.2 < s.usage["cpu"] < 3 and 90e6 < s.usage["peak_bytes"] < 300e6 and s.usage["wall"] >= 0.3

@@ -308,8 +308,8 @@ BALANCED = "logits, target = torch.zeros(1, 2, 2), torch.ones(1, 2, 2)\nsaid.app
     "vos_teach.clip.Clip('x', [], [], (1,), (2, 2))",
 ])
 def test_a_blocked_function_cannot_be_reached(box, way):
-    code = ("import gc, importlib, inspect, linecache, os, pkgutil, subprocess, sys, types\nimport torch, vos_teach.clip\n"
-            "import vos_teach.ops.losses, vos_teach.ops.modulate\nsaid = []\n" + BALANCED.format(way))
+    code = ("import gc, importlib, inspect, linecache, os, pkgutil, subprocess, sys, types\nimport torch\n"
+            "import vos_teach.clip, vos_teach.ops.losses, vos_teach.ops.modulate\nsaid = []\n" + BALANCED.format(way))
     found = result(box, code, BLOCKED)
     assert type(found) is tuple and found[0] in (  # an error; a list would hold what was had
         "PermissionError", "OSError", "IndexError", "FileNotFoundError", "AttributeError", "ImportError",
@@ -317,7 +317,8 @@ def test_a_blocked_function_cannot_be_reached(box, way):
 
 
 def test_what_is_not_blocked_still_works(box):
-    code = ("import torch\nfrom vos_teach.ops.losses import bootstrapped_ce\nfrom vos_teach.ops.modulate import modulate\n"
+    code = ("import torch\nfrom vos_teach.ops.losses import bootstrapped_ce\n"
+            "from vos_teach.ops.modulate import modulate\n"
             "said = float(bootstrapped_ce(torch.zeros(1, 2, 2, 2), torch.zeros(1, 2, 2).long(), 1.0))")
     assert result(box, code, BLOCKED[:2]) == pytest.approx(0.6931, abs=1e-3)
     assert result(box, code.replace("said", "import vos_teach.ops.losses as l\nl.balanced_bce(torch.zeros(1, 2, 2), "
@@ -364,8 +365,9 @@ from vos_teach.grading.sandbox import Box
 box = Box({level!r}); box.nest = {nest}
 box.start()
 session = box.session()
-session.run(["import os, threading, time, signal\\nfor n in range(1, 60):\\n    try: signal.signal(n, signal.SIG_IGN)\\n"
-             "    except Exception: pass\\nthreading.Thread(target=time.sleep, args=(500,)).start()"])
+session.run(["import os, threading, time, signal\\nfor n in range(1, 60):\\n"
+             "    try: signal.signal(n, signal.SIG_IGN)\\n    except Exception: pass\\n"
+             "threading.Thread(target=time.sleep, args=(500,)).start()"])
 print(box._folder, flush=True)
 session.call if {idle} else session.run(["while True: pass"])
 time.sleep(500)
@@ -425,7 +427,8 @@ def test_a_closed_box_leaves_nothing(box):
 
 
 def test_a_flood_of_files_ends_a_flat_session_and_is_removed(box):
-    code = "import os\nfor n in range(100_000):\n    os.makedirs(f'd{n % 7}/x', exist_ok=True)\n    open(f'd{n % 7}/{n}', 'w').close()\n"
+    code = "import os\nfor n in range(100_000):\n    os.makedirs(f'd{n % 7}/x', exist_ok=True)\n"
+    code += "    open(f'd{n % 7}/{n}', 'w').close()\n"
     code += "    if n % 1000 == 0: os.chmod(f'd{n % 7}/x', 0)\n"
     with box.session() as session:
         try:

@@ -28,6 +28,7 @@ _encode, _decode, _duplicate = wire.encode, wire.decode, duplicate
 _type, _str, _callable, _isinstance, _enumerate = type, str, callable, isinstance, enumerate
 _grad = torch.autograd.grad
 _Tensor, _Opaque, _WireError, _NotAttempted = torch.Tensor, wire.Opaque, wire.WireError, NotAttempted
+BROKEN, NO_ROOM = 70, 71  # exit codes: the connection is broken; no memory was left even to answer
 NO_MEMORY = ("can't allocate memory", "insufficient memory", "cannot allocate memory", "std::bad_alloc",
              "not enough memory")
 

@@ -24,7 +24,8 @@ from vos_teach.errors import VosError
 from vos_teach.grading.sandbox import levels, package, wire
 from vos_teach.lab.check import NoGradient, NotAttempted, Raised
 
-GRACE = 10.0  # seconds for the warm interpreter to fork or to bury a session
+BROKEN, NO_ROOM = 70, 71  # as in agent.py
+GRACE = 30.0  # seconds for the warm interpreter to fork or to bury a session
 
 
 @dataclass(frozen=True)
@@ -382,9 +383,9 @@ class Session:
             return Lost("died", f"its process is gone ({str(said.get('failed', ''))[-200:]})")
         if code < 0 and cpu >= limits.cpu * 0.98:
             return Lost("time-out", f"it used up its {limits.cpu:g} s of processor time")
-        if code == 70 or (code == -signal.SIGKILL and said.get("killed")):  # 70: the agent cannot read or write
+        if code == BROKEN or (code == -signal.SIGKILL and said.get("killed")):
             return Lost("tampered", "it closed its connection to the grader")
-        if code == -signal.SIGKILL or "bad_alloc" in said.get("tail", "") or (
+        if code in (-signal.SIGKILL, NO_ROOM) or "bad_alloc" in said.get("tail", "") or (
                 code < 0 and said.get("peak", 0) > 0.7 * limits.memory):
             return Lost("out of memory", "it was ended by the system for the memory that it took")
         if code < 0:

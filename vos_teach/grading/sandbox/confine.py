@@ -49,6 +49,21 @@ def namespaces(network: bool) -> str:
     return ""
 
 
+def nests(network: bool) -> str:
+    """Whether `namespaces` works here, tried by a process that ends at once: "" if so, else why not."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.write(writer, namespaces(network).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    os.waitpid(pid, 0)
+    with open(reader, "rb") as file:
+        return file.read().decode()
+
+
 def mounts(scratch: str, size: int, hidden: Iterable[str]) -> dict[str, bool]:
     """In a mount and PID namespace of one's own: an own scratch folder and /proc, hidden files empty."""
     done = {}

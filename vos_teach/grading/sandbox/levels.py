@@ -104,7 +104,8 @@ def podman(package: Path, memory: int) -> list[str]:
     line = [program, "run", "--rm", "--pull=never", "--network", "none", "--read-only", "--cap-drop", "all",
             "--security-opt", "no-new-privileges", "--pids-limit", "1024", "--memory", str(memory + (4 << 30)),
             "--ipc", "private", "--preserve-fds", "1", "--env-host=false", "--workdir", SCRATCH,
-            "--tmpfs", f"{SCRATCH}:rw,nosuid,nodev,size=64m", "--volume", f"{package}:{PACKAGE}:ro"]
+            "--tmpfs", f"{SCRATCH}:rw,nosuid,nodev,size=64m,mode=1777",
+            "--user", "1000:1000", "--volume", f"{package}:{PACKAGE}:ro"]
     for name, value in environment(SCRATCH).items():
         line += ["--env", f"{name}={value}"]
     return [*line, *(["--rootfs", image.removeprefix("rootfs:")] if image.startswith("rootfs:") else [image])]

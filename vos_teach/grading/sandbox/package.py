@@ -68,4 +68,6 @@ def filtered(target: Path) -> Path:
     shutil.copy(source / "grading" / "__init__.py", copy / "grading")
     for path in (source / "grading" / "sandbox").glob("*.py"):
         shutil.copy(path, sandbox)
+    for path in [target, *target.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() else 0o644)  # a container's user may be another one
     return copy

@@ -91,6 +91,9 @@ class Zygote:
         """The loop."""
         settings = self.line()
         self.settings = settings
+        self.why = "not asked for"
+        if settings["nest"] and settings["level"] != "none":
+            self.why = confine.nests(settings["level"] == "landlock")
         failed = warm(settings["extra"])
         from vos_teach.grading.sandbox import agent, block, shell  # noqa: F401
 
@@ -142,7 +145,8 @@ class Zygote:
                 linux.private(False)
                 linux.die_with_parent(parent)
                 confine.close_all_but(0, 1, 2, theirs.fileno(), fd)
-                keep(theirs.fileno(), fd, order, self.settings, self.package, self.shell)
+                keep(theirs.fileno(), fd, order, {**self.settings, "why": self.why}, self.package,
+                     self.shell)
             except BaseException:
                 traceback.print_exc()
                 with contextlib.suppress(OSError):
@@ -215,9 +219,7 @@ class Keeper:
 def keep(leash: int, fd: int, order: dict[str, Any], settings: dict[str, Any], package: str, shell: Any) -> None:
     """The keeper's whole life."""
     scratch, limits = settings["scratch"], order["limits"]
-    why = "not asked for"
-    if settings["nest"] and settings["level"] != "none":
-        why = confine.namespaces(settings["level"] == "landlock")
+    why = settings["why"] or confine.namespaces(settings["level"] == "landlock")
     linux.private(settings["level"] != "none")
     linux.die_with_parent()
     own = not why
@@ -352,9 +354,11 @@ def become(fd: int, order: dict[str, Any], settings: dict[str, Any], package: st
         os._exit(1)
     try:
         served.serve()
+    except MemoryError:
+        os._exit(agent.NO_ROOM)
     except BaseException:
         traceback.print_exc()
-    os._exit(70)
+    os._exit(agent.BROKEN)
 
 
 if __name__ == "__main__":
