@@ -22,7 +22,7 @@ def grade(
     scheduler: Annotated[str | None, typer.Option(help="of a dask.distributed cluster, tcp://HOST:PORT")] = None,
     sandbox: Annotated[str, typer.Option(help=LEVELS)] = "auto",
     seed: Annotated[int | None, typer.Option(help="of the inputs; default: drawn once for each run's folder")] = None,
-    seconds: Annotated[float, typer.Option(help="time for each exercise")] = 60,
+    seconds: Annotated[float, typer.Option(help="of processor time, for each exercise")] = 60,
     memory: Annotated[float, typer.Option(help="GB for each exercise; PyTorch alone needs 1.5")] = 3,
     students: Annotated[str | None, typer.Option(help="judge only these: NAME,NAME")] = None,
     no_save: Annotated[bool, typer.Option("--no-save", help="leave nbgrader's gradebook alone")] = False,
@@ -122,7 +122,7 @@ def _show(done: Any, out: Path) -> None:
             table.add_row(change["student"], change["exercise"], old, new, change["why"])
         Console().print(table)
     for path in done.files:
-        print(f"report: {path}")
+        print(f"{'report' if path.suffix == '.html' else 'table'}: {path}")
     print(f"seed {done.seed}; records and all else: {out}")
 
 

@@ -153,7 +153,8 @@ def _attempt(part: Asked, prepared: Prepared, box: Any, plan: Plan, put: _Quiz |
     except _Stop as stop:
         end = stop
     except Lost as lost:
-        end = _Stop(lost.outcome, f"{lost.reason} ({put.where})", SAID.get(lost.outcome, lost.outcome), **put.at)
+        why = "it did not end within its time" if lost.outcome == "time-out" else lost.reason  # by which clock: chance
+        end = _Stop(lost.outcome, f"{why} ({put.where})", SAID.get(lost.outcome, lost.outcome), **put.at)
     except VosError:
         raise
     except Exception as error:  # a surprise must cost one mark and a human's look, not the class
