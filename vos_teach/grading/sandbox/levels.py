@@ -33,7 +33,8 @@ def environment(scratch: str) -> dict[str, str]:
     return {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": scratch, "TMPDIR": scratch, "LANG": "C.UTF-8", **one,
             "MPLBACKEND": "agg", "MPLCONFIGDIR": f"{scratch}/matplotlib", "IPYTHONDIR": f"{scratch}/ipython",
             "XDG_CACHE_HOME": f"{scratch}/cache", "PYTHONSAFEPATH": "1", "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONNOUSERSITE": "1", "PYTHONHASHSEED": "0", "CUDA_VISIBLE_DEVICES": "", "NO_ALBUMENTATIONS_UPDATE": "1"}
+            "PYTHONNOUSERSITE": "1", "PYTHONHASHSEED": "0", "CUDA_VISIBLE_DEVICES": "",
+            "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # large pages: a fork copies fewer entries
 
 
 def host_environment() -> dict[str, str]:
