@@ -4,6 +4,9 @@
     nbgrader autograde lab1           submissions: submitted/STUDENT/lab1/lab1_online_learning.ipynb
     nbgrader generate_feedback lab1
     nbgrader export
+    nbgrader export --exporter=vos_teach.grading.exporters.CanvasExport --to canvas.csv      or MoodleExport
+
+`vos-teach grade` does all of this at once, in a sandbox, and writes to the same gradebook.db.
 
 A deadline, where one is wanted: nbgrader db assignment add lab1 --duedate "2027-01-31 23:59:00 Europe/Berlin".
 """

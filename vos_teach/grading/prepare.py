@@ -18,7 +18,8 @@ from vos_teach.grading.suspicious import suspicious
 
 @dataclass
 class _File:
-    """A notebook that could be read. found: this lab's exercises in it; done: those that were worked on."""
+    """A notebook that could be read. found: this lab's exercises in it; done: those that were worked on; others: names
+    of other labs' exercises."""
 
     path: Path
     got: list[Got]
@@ -38,7 +39,7 @@ def prepare(student: str, paths: Sequence[Path], release: dict[str, Any], lab: s
     out = Prepared(student, lab, files=[path.name for path in paths])
     released = places(release)
     read, bad, digest = [], [], hashlib.sha256()
-    for path in paths:
+    for path in sorted(paths, key=lambda p: (p.suffix.lower() not in NOTEBOOKS, p.name)):
         digest.update(path.name.encode("utf-8", "replace") + b"\0")
         if (suffix := path.suffix.lower()) not in NOTEBOOKS + TEXTS or (suffix in TEXTS and read):
             bad.append((path, _other(path)))
@@ -57,7 +58,7 @@ def prepare(student: str, paths: Sequence[Path], release: dict[str, Any], lab: s
     out.flags += [f"'{_shown(path)}' {why}" for path, why in notes]
     if not read:
         return _nothing(out, paths, notes)
-    chosen = max(read, key=lambda f: (f.done, f.found, _named(f.path, release), f.path.name))
+    chosen = max(read, key=lambda f: (f.done, f.found, f.path.name))
     if len(read) > 1:
         names = ", ".join(f"'{_shown(f.path)}' ({f.done} answers)" for f in read)
         out.flags.append(f"{len(read)} notebooks were handed in: {names}; '{_shown(chosen.path)}' counts")
@@ -70,10 +71,6 @@ def prepare(student: str, paths: Sequence[Path], release: dict[str, Any], lab: s
     out.repairs += chosen.repairs
     _assemble(out, chosen, release, released)
     return out
-
-
-def _named(path: Path, release: dict[str, Any]) -> bool:
-    return path.suffix.lower() in NOTEBOOKS
 
 
 def _shown(path: Path) -> str:
