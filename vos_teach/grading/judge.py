@@ -134,7 +134,7 @@ def _better(part: Asked, prepared: Prepared, box: Any, put: _Quiz | _Function) -
             mark, _ = _attempt(part, prepared, box, plan, put)
         if best is None or RANK.get(mark.outcome, 0) > RANK.get(best.outcome, 0):
             best = mark
-        if best.outcome == "right":
+        if best.outcome in ("right", "time-out", "tampered"):  # more cells take no less time
             break
     assert best is not None
     return best

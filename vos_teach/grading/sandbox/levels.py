@@ -132,7 +132,7 @@ def _try(level: str) -> str | None:
     if level in ("bwrap", "landlock") and (said := seccomp.works()):
         return said
     try:
-        with Box(level, Limits(wall=20, start=60)) as box, box.session() as session:
+        with Box(level, Limits(wall=300, start=600)) as box, box.session() as session:
             said = session.run([TRIAL if level != "none" else "print('trial passed')"])[0]
             if said.error or "trial passed" not in said.said:
                 return f"it starts, but does not hold: {(said.error or ('', said.said))[1][-300:]}"
