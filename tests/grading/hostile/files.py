@@ -79,7 +79,7 @@ def many_cells(desk: Desk) -> None:
 def not_utf8(desk: Desk) -> None:
     """A right notebook saved as Latin-1, with umlauts."""
     out = desk.answered
-    out["cells"][1]["source"] = "Für alle Fälle: Grüße"
+    out["cells"][-1]["source"] = "Für alle Fälle: Grüße"
     desk.hand_in(json.dumps(out, ensure_ascii=False).encode("latin-1"))
 
 
@@ -172,8 +172,7 @@ def archive_with_dots(desk: Desk) -> None:
     for name in ("..ipynb", "...", "a\nb.txt", "-rf", "$(touch vosleft).txt", "<img src=x onerror=alert(1)>.txt"):
         desk.hand_in("x", name)
     out = desk.answered
-    out["cells"][0]["attachments"] = {"../../../vosleft.png": {"image/png": "aGFsbG8="}}
-    out["cells"][0]["cell_type"] = "markdown"
+    out["cells"][-1]["attachments"] = {"../../../vosleft.png": {"image/png": "aGFsbG8="}}
     desk.hand_in(out)
 
 
