@@ -245,7 +245,7 @@ class Session:
             return Lost("died", f"it was ended: it wrote more than {_size(limits.scratch)} of files")
         if code is None:
             return Lost("died", f"its process is gone ({str(said.get('failed', ''))[-200:]})")
-        if code < 0 and cpu >= limits.cpu * 0.98:
+        if code < 0 and cpu >= min(0.98 * limits.cpu, limits.cpu - 0.2):  # the kernel counts in ticks
             return Lost("time-out", f"it used up its {limits.cpu:g} s of processor time")
         if code == BROKEN or (code == -signal.SIGKILL and said.get("killed")):
             return Lost("tampered", "it closed its connection to the grader")
