@@ -13,6 +13,7 @@ import logging
 import os
 import re
 import shutil
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.converters import Autograde, GenerateAssignment, GenerateFeedback
 from nbgrader.converters.base import NbGraderException
 from nbgrader.coursedir import CourseDirectory
+from sqlalchemy.exc import SAWarning
 from traitlets import Type
 from traitlets.config import Config, PyFileConfigLoader
 
@@ -146,7 +148,8 @@ def save(course: Path, lab: str, run: Path, records: list[Pair]) -> None:
     from vos_teach.grading import exporters
 
     run = Path(run).resolve()
-    with environment_kept():
+    with environment_kept(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", SAWarning)  # of nbgrader's own use of SQLAlchemy
         there = Course(course, lab)
         there.ready()
         release = json.loads((there.folder / "release" / lab / f"{there.stem}.ipynb").read_text(encoding="utf-8"))
