@@ -161,7 +161,8 @@ def memory_bomb_caught(desk: Desk) -> None:
               "    return features\n")
 
 
-@student({"lab1.modulate": frozenset({"wrong", "died"})}, says={"lab1.modulate": "Recursion|recursion|died|signal"})
+@student({"lab1.modulate": frozenset({"wrong", "died", "out of memory", "time-out"})},
+         says={"lab1.modulate": "recursion|died|signal|memory|time|ended"})
 def endless_recursion(desk: Desk) -> None:
     """The answer calls itself, with the limit of recursion taken away."""
     desk.give("lab1.modulate", "import sys\nsys.setrecursionlimit(10 ** 9)" + ANSWER
