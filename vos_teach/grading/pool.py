@@ -187,6 +187,7 @@ def local(jobs: Sequence[dict[str, Any]], processes: int, scratch: Path) -> Iter
     todo, tries = deque(range(len(jobs))), [0] * len(jobs)
     scratch.mkdir(parents=True, exist_ok=True)
     workers = [_Worker(context, str(scratch)) for _ in range(min(processes, len(jobs)))]
+    unready = 0
     try:
         while todo or any(w.job is not None for w in workers):
             for w in workers:
@@ -211,13 +212,15 @@ def local(jobs: Sequence[dict[str, Any]], processes: int, scratch: Path) -> Iter
                         continue
                 elif time.monotonic() < w.until or (w.job is None and w.ready):
                     continue
-                if not w.ready:
-                    raise VosError("a worker process ended before it was ready: run vos-teach doctor")
                 lost = w.job
                 w.end()
                 workers[i] = _Worker(context, str(scratch))
-                tries[lost] += 1  # type: ignore[index]
-                if tries[lost] < TRIES:  # type: ignore[index]
+                if lost is None:
+                    if (unready := unready + 1) > 5:
+                        raise VosError("worker processes end before they are ready: run vos-teach doctor")
+                    continue
+                tries[lost] += 1
+                if tries[lost] < TRIES:
                     todo.append(lost)  # type: ignore[arg-type]
                 else:
                     yield lost, None  # type: ignore[misc]
@@ -252,7 +255,7 @@ def cluster(jobs: Sequence[dict[str, Any]], address: str) -> Iterator[tuple[int,
         run = hashlib.sha256(os.urandom(16)).hexdigest()[:8]
         futures = {client.submit(remote, job, key=f"vos_teach-{run}-{i}", pure=False): i for i, job in enumerate(jobs)}
         try:
-            for future in as_completed(list(futures)):
+            for future in as_completed(list(futures), loop=client.loop):
                 i = futures[future]
                 try:
                     yield i, future.result()
