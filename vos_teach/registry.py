@@ -41,6 +41,11 @@ SYSTEMS = {
         Spec("osmn", 1, "one-shot", "vos_teach.online_learning.osmn:osmn", "Yang et al., CVPR 2018",
              "a network that a look at the first frame and the last place modulate; nothing is tuned", weights=True,
              train="vos_teach.online_learning.osmn:recipe"),
+        Spec("masktrack", 2, "one-shot", "vos_teach.mask_propagation.masktrack:masktrack", "Perazzi et al., CVPR 2017",
+             "the last mask goes in beside the frame; fine-tuned on the first frame", finetunes=True, weights=True,
+             train="vos_teach.mask_propagation.masktrack:recipe"),
+        Spec("masktrack-offline", 2, "one-shot", "vos_teach.mask_propagation.masktrack:offline",
+             "Perazzi et al., CVPR 2017", "the same without fine-tuning: trained on single frames alone", weights=True),
     )
 }
 SCALES = ("toy", "small", "paper")

@@ -148,3 +148,15 @@ def test_lucid_fine_tuning_sees_dreams(clip, monkeypatch):
     M.OneTracked(tiny(), M.Config(backbone="tiny", steps=3, lucid=True)).start(clip.frame(0), clip.objects(0, [1]))
     assert len(seen) == 3
     assert all(np.array_equal(t[0].numpy(), d.second_mask) for t, d in zip(heard, seen, strict=True))
+
+
+def test_spoiling_is_seeded_leaves_the_mask_alone_and_is_of_every_kind(clip):
+    mask = (clip.masks[0] == 1).astype(np.uint8)
+    kept, kinds = mask.copy(), {"fragment": 0, "patch": 0}
+    for seed in range(80):
+        said = M.spoil(mask, np.random.default_rng(seed))
+        assert np.array_equal(said, M.spoil(mask, np.random.default_rng(seed))) and set(np.unique(said)) <= {0, 1}
+        kinds["fragment"] += said.sum() < 0.6 * mask.sum()
+        kinds["patch"] += said.sum() > 1.3 * mask.sum()
+    assert np.array_equal(mask, kept) and min(kinds.values()) > 4, kinds
+    assert not M.spoil(mask * 0, np.random.default_rng(0)).any()

@@ -26,6 +26,7 @@ import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,24 @@ def example(frame: np.ndarray, mask: np.ndarray, rng: np.random.Generator, defor
     """A training example of one image, H,W,3 uint8, and its mask, H,W uint8: frame 3,H,W, last mask H,W, target H,W."""
     image, target = to_tensors(frame, mask)
     return image, torch.from_numpy(np.ascontiguousarray(deform(mask, rng))).long(), target
+
+
+def spoil(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The last mask as a recursion may leave it: H,W uint8 of 0 and 1 -> the same.
+
+    Of 100, 40 are the paper's corruption, 30 the same two to three times as strong, 15 a fragment, from which the
+    object must grow again, and 15 have a patch too much, which must go.
+    """
+    kind, at = rng.random(), np.argwhere(mask)
+    if kind < 0.4 or not len(at):
+        return corrupt(mask, rng)
+    if kind < 0.7:
+        return corrupt(mask, rng, bend=0.2, scale=0.15, shift=0.3)
+    y, x = at[rng.integers(len(at))]
+    reach = np.maximum(2, rng.uniform(0.15, 0.5, 2) * np.ptp(at, 0))
+    patch = np.zeros_like(mask)
+    patch[max(0, int(y - reach[0])) : int(y + reach[0]) + 1, max(0, int(x - reach[1])) : int(x + reach[1]) + 1] = 1
+    return corrupt(mask * patch, rng) if kind < 0.85 else np.maximum(corrupt(mask, rng), patch)
 
 
 class OneTracked:
@@ -196,13 +215,20 @@ def new_network(name: str, pretrained: bool) -> Network:
 
 
 def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 5000, batch: int = 4,
-           size: tuple[int, int] = (224, 384), device: str = "cpu") -> Recipe:
-    """Offline training (section 3.2): what `vos-teach train masktrack` runs. size: the crops' height and width."""
+           size: tuple[int, int] = (224, 384), device: str = "cpu", start: str | Path | None = None,
+           deform: Deform = corrupt) -> Recipe:
+    """Offline training (section 3.2): what `vos-teach train masktrack` runs. size: the crops' height and width.
+
+    start: weights to go on from, at lower rates; deform: how masks are spoiled.
+    """
     net, sources = new_network(SCALES[scale].backbone, pretrained=True).to(device), crowded(sources)
+    if start is not None:
+        load_into(net, start)
 
     def loss(step: int, rng: np.random.Generator) -> Tensor:
-        drawn = [example(*one, rng) for one in singles(sources, rng, batch, size)]
+        drawn = [example(*one, rng, deform) for one in singles(sources, rng, batch, size)]
         image, last, target = (torch.stack(part).to(device) for part in zip(*drawn, strict=True))
         return objective(net(image, last), target)
 
-    return Recipe(net, loss, groups(net, 5e-4, 2e-3), steps, {"batch": batch, "size": size})
+    rates = (5e-4, 2e-3) if start is None else (2e-4, 6e-4)
+    return Recipe(net, loss, groups(net, *rates), steps, {"batch": batch, "size": size, "deform": deform.__name__})
