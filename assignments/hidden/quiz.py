@@ -14,4 +14,8 @@ RIGHT = {
     "lab1.q_onavos": "a",
     "lab1.q_one_frame": "b",
     "lab1.q_slow": "b",
+    "lab2.q_images": "a",
+    "lab2.q_learns": "c",
+    "lab2.q_leaves": "d",
+    "lab2.q_masks": "c",
 }
