@@ -353,9 +353,9 @@ show.frames(away, {"truth": away.masks, "osvos": run("osvos", away).masks, "refi
 # %% [markdown]
 # *Expected* (toy): two ways to be lost. On `occlusion` the mask shrinks with the object, and once it is hidden (frames
 # 8 to 10) the answer is empty: quite right, J is 1 there. But the hint stays where the object went behind. It comes
-# out elsewhere, and is never found again: J 0 to the end. On `re-entry` the mask clings to a piece of ground at the
-# border where the object left, several hundred pixels of it, and refines *that* for the rest of the clip: 0.17 in all.
-# OSVOS, which looks at each frame anew, has 0.87 there. **A strong hint, and a trap.**
+# out elsewhere, and is never found again: J 0 to the end. On `re-entry` the object leaves past another thing, and the
+# mask stays on *that*: from frame 5 on it follows the wrong thing, faithfully, while the right one comes back: 0.17 in
+# all. OSVOS, which looks at each frame anew, has 0.87 there. **A strong hint, and a trap.**
 
 # %% [markdown] quiz="lab2.q_leaves" points=1
 # **The object leaves the frame. What does a mask-propagation system without fine-tuning do when it comes back on the
