@@ -699,9 +699,9 @@ show.frames(twins, {name: run(name, twins).masks for name in ("osvos", "refine",
 
 # %% [markdown]
 # *Expected* (toy): MaskTrack 0.90 on `easy` and 0.89 on `look-alike`, the best of the table; about 0.5 on `occlusion`,
-# and 0.2 to 0.4 on `re-entry` (two runs differed by so much): fine-tuning teaches the look, but a look does not help
-# where the hint points elsewhere. Its T, 0.33, is below OSVOS's 0.44: steadier, as in the **published** figures (0.32
-# against 0.51). With fine-tuning it costs OSVOS's seconds; without, a twelfth of them.
+# and below 0.2 on `re-entry`: fine-tuning teaches the look, but a look does not help where the hint points elsewhere.
+# Its T, 0.33, is below OSVOS's 0.44: steadier, as in the **published** figures (0.32 against 0.51). With fine-tuning it
+# costs as many seconds as OSVOS; without, less than a tenth of them.
 
 # %% [markdown] quiz="lab2.q_images" points=1
 # **Why can MaskTrack be trained on single images, without any video?**
@@ -886,8 +886,8 @@ table([[c.name, *(run(s, c).mean_j() for s in pair)] for c in (*CLIPS.values(), 
 
 # %% [markdown]
 # *Expected* (toy): dreams win 0.01 to 0.02 on `easy` and `look-alike` and about 0.05 on our own clip with its two
-# objects that look alike, and lose as much on `occlusion` and `re-entry`, where the one frame or the other that is
-# found again decides. That is one seed; do not bet on differences of 0.02.
+# objects that look alike; they lose 0.02 to 0.03 on `occlusion` and `re-entry`, where the object is lost either way.
+# That is one seed; do not bet on differences of 0.02.
 
 # %%
 keep(lab, "lab2.dream", dream)
