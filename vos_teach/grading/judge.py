@@ -100,6 +100,7 @@ def unread(record: Record, parts: Sequence[Asked]) -> Record:
 
 
 OURS = "the grader itself failed"
+GONE = "its cell is gone, and no other cell before the check defines it"
 
 
 @contextmanager
@@ -185,13 +186,13 @@ def _unbound(part: Asked, prepared: Prepared, errors: Sequence[tuple[str, str, s
     if own is not None and (why := fault(own.source)):
         return _Stop("does not parse", f"its cell is no Python: {why}")
     if part.name in prepared.missing:
-        return _Stop("cell deleted", "its cell is gone, and no other cell before the check defines it")
+        return _Stop("cell deleted", GONE)
     for cell, name, message in errors:
         if _memory(name, message):
             return _Stop("out of memory", f"cell {cell} raised {name}", SAID["out of memory"])
     if errors:
         cell, name, message = errors[-1]
-        return _Stop("wrong", f"there is no '{short}', since the cell {cell} raised {name}: {_first(message)}")
+        return _Stop("wrong", f"there is no '{short}', since the cell {cell} raised {name}: {message}")
     return _Stop("not attempted", f"no cell before the check defines '{short}'")
 
 
@@ -338,10 +339,6 @@ def _address(case: Case, function: Callable | None) -> str | None:
 def _memory(name: str, message: str) -> bool:
     return name in ("MemoryError", "_ArrayMemoryError", "ArrayMemoryError") or (
         name == "RuntimeError" and "allocate memory" in message)
-
-
-def _first(text: str) -> str:
-    return (text.strip().splitlines() or [""])[0]
 
 
 def _clean(text: str) -> str:

@@ -125,7 +125,7 @@ def always_equal_array(desk: Desk) -> None:
     """)
 
 
-@student(LOST)
+@student({"lab1.modulate": WRONG | {"not attempted"}})  # it takes its own answer away
 def input_transformers(desk: Desk) -> None:
     """IPython's input transformers turn every later cell into one that passes."""
     patch = """
@@ -190,7 +190,7 @@ def forged_reply_by_patching(desk: Desk) -> None:
     """) + SHAM)
 
 
-@student(FORGED, says={"lab1.modulate": "."})
+@student({"lab1.modulate": CAUGHT | {"time-out"}}, says={"lab1.modulate": "."})  # it may announce more than it sends
 def forged_reply_garbage(desk: Desk) -> None:
     """Garbage is written to every open file descriptor while an answer is awaited."""
     desk.give("lab1.modulate", """

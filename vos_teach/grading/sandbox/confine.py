@@ -93,17 +93,16 @@ def limit(cpu: float, memory: int, size: int, own: bool) -> None:
     """Limits of this process: memory is beyond what it has already. own: it is in a user namespace of its own."""
     import resource
 
-    def at_most(what: str, value: int) -> None:
+    def at_most(what: str, value: int, spare: int = 0) -> None:
         number = getattr(resource, what, None)
         if number is None:
             return
         hard = resource.getrlimit(number)[1]
-        if hard != resource.RLIM_INFINITY:
-            value = min(value, hard)
+        most = value + spare if hard == resource.RLIM_INFINITY else min(value + spare, hard)
         with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(number, (value, value))
+            resource.setrlimit(number, (min(value, most), most))
 
-    at_most("RLIMIT_CPU", max(1, math.ceil(cpu)))
+    at_most("RLIMIT_CPU", max(1, math.ceil(cpu)), spare=1)  # SIGXCPU tells it apart; who ignores that is killed
     at_most("RLIMIT_FSIZE", size)
     at_most("RLIMIT_NOFILE", 256)
     at_most("RLIMIT_CORE", 0)

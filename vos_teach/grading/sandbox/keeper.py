@@ -62,6 +62,9 @@ def watch(leash: int, reader: int, pid: int, proc: int, limits: dict[str, Any], 
         if leash in able:
             if os.read(leash, 1) == b"w":
                 _wait(gone)
+            done, status, used = os.wait4(pid, os.WNOHANG)
+            if done:
+                break  # it had ended by itself
             told = True
             os.kill(pid, signal.SIGKILL)
         elif not guard and time.monotonic() > looked + 0.1:

@@ -245,7 +245,8 @@ class Session:
             return Lost("died", f"it was ended: it wrote more than {_size(limits.scratch)} of files")
         if code is None:
             return Lost("died", f"its process is gone ({str(said.get('failed', ''))[-200:]})")
-        if code < 0 and cpu >= min(0.98 * limits.cpu, limits.cpu - 0.2):  # the kernel counts in ticks
+        # the kernel counts in ticks, so on a busy machine it may end a process somewhat before its time
+        if code == -signal.SIGXCPU or (code < 0 and cpu >= 0.8 * limits.cpu):
             return Lost("time-out", f"it used up its {limits.cpu:g} s of processor time")
         if code == BROKEN or (code == -signal.SIGKILL and said.get("killed")):
             return Lost("tampered", "it closed its connection to the grader")
