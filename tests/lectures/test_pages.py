@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LECTURES = ROOT / "lectures"
-PAGES = ("0_task_data_measures", "1_online_learning")
+PAGES = ("0_task_data_measures", "1_online_learning", "2_mask_propagation")
 
 # What the lecture asks (its slides, and the curriculum): words that the stated question must contain
 QUESTIONS = {
@@ -25,6 +25,7 @@ QUESTIONS = {
         "limitations of online learning", "fine-tune a ConvNet with just a single frame", "so much slower",
         "flicker though each frame looks right",
     ),
+    "2_mask_propagation": ("segmentation, or correction", "object leaves", "without any video", "probabilities"),
 }
 # What the slides say: words that the page must contain, outside the answers or inside
 SAID = {
@@ -36,6 +37,7 @@ SAID = {
         "each frame is processed separately", "temporal inconsistencies", "results are convincing",
         "10 seconds and 1 minute", "OnAVOS", "OSMN",
     ),
+    "2_mask_propagation": ("Refine the mask of the last frame", "the frame and the mask of the frame before"),
 }
 # Published figures, as the fact sheet has them: a row's name -> its cells
 TABLES = {
@@ -51,6 +53,7 @@ TABLES = {
         "OSVOS ": "79.8/80.6 60.3 50.9 ~9(recalled)", "OnAVOS ": "86.1/84.9 65.4 52.8 13(recalled)",
         "OSMN ": "74.0/72.9 54.8 41.3 0.14",
     },
+    "2_mask_propagation": {"OSVOS": "79.8/80.6 58.8 10", "MaskTrack": "79.7/75.4 53.1 12"},
 }
 
 

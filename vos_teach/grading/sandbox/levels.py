@@ -151,7 +151,8 @@ try:
     bad.append("a socket can be made")
 except OSError:
     pass
-for path in ({os.path.expanduser("~/.ssh")!r}, {__file__!r}, "/etc/passwd", "/root", {os.getcwd()!r}):
+home = {os.path.expanduser("~")!r}
+for path in (home, home + "/.ssh", {__file__!r}, "/etc/passwd", {os.getcwd()!r}):
     try:
         os.listdir(path) if os.path.isdir(path) else open(path).close()
         bad.append(path + " can be read")
