@@ -138,6 +138,8 @@ def _better(part: Asked, prepared: Prepared, box: Any, put: _Quiz | _Function) -
         if best.outcome in ("right", "time-out", "tampered"):  # more cells take no less time
             break
     assert best is not None
+    if best.outcome == "not attempted" and part.name in prepared.missing:
+        best.outcome, best.reason, best.said = "cell deleted", GONE, GONE
     return best
 
 
