@@ -107,9 +107,10 @@ def browser(address):
 
 
 @pytest.fixture
-def page(browser):
+def page(browser, address):
     opened = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
     opened.set_default_timeout(120_000)
+    opened.goto(address("lab"))  # gives the cookie that formgrader's own requests need
     yield opened
     opened.context.close()
 
