@@ -1,5 +1,6 @@
 """Lab 1's exercises: oracles against answers known by hand, and against the library. The mistakes: test_mistakes.py."""
 
+import copy
 import importlib
 import math
 import sys
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from vos_teach.data.augment import affine, to_tensors
 from vos_teach.lab import check
 from vos_teach.lab.exercises import lab1, lab1_beside, lab1_osmn
 
@@ -76,3 +78,28 @@ def test_a_copy_of_the_tiny_network_writes_into_the_same_log():
     net.log = lab1_beside.Log()
     copy.deepcopy(net)(torch.rand(1, 3, 8, 8))
     assert net.log.seen[0].shape == (1, 3, 8, 8)
+
+
+def test_a_wrong_answer_harms_no_later_check():
+    """A student corrects the answer and checks again: the parent that the wrong one changed is not met again."""
+    def right(parent, image, mask, loss, steps, rng, rate):
+        net = copy.deepcopy(parent).eval()
+        optimizer = torch.optim.Adam([p for p in net.parameters() if p.requires_grad], lr=rate)
+        for _ in range(steps):
+            x, y = to_tensors(*affine(image, mask, rng))
+            optimizer.zero_grad()
+            loss(net(x[None]), y[None]).backward()
+            optimizer.step()
+        return net
+
+    def wrong(parent, image, mask, loss, steps, rng, rate):
+        for p in parent.parameters():
+            p.data += 0.1
+        return right(parent, image, mask, loss, steps, rng, rate)
+
+    check("lab1.finetune", right)
+    with pytest.raises(judging.CheckFailed, match="deep copy"):
+        check("lab1.finetune", wrong)
+    case = judging.find("lab1.finetune").cases[-1]  # the one that meets a parent again
+    assert judging.verdict(judging.find("lab1.finetune"), case, wrong) is not None
+    check("lab1.finetune", right)

@@ -128,6 +128,16 @@ def test_made_for_the_public_cases_is_not_enough(name):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("name", "function"), right_ones())
+def test_right_is_right_for_every_seed_of_a_grader(name, function):
+    """A grader draws inputs of its own: no right answer may be lost to an unlucky draw."""
+    for case in all_cases(name):
+        for salt in range(12):
+            found = examine(find(name), case, lambda c, call: once(c, pasted(function), call), (salt,))
+            assert found is None, f"{case.name}, salt {salt}: {found.text}"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "function", "words"), wrong_ones())
 def test_what_a_student_hears_of_a_hidden_case_does_not_depend_on_its_values(name, function, words):
     """Three draws of the same case: the sentence is the same, or another fixed one (a usual mistake, a first check)."""

@@ -307,7 +307,8 @@ def _renamed(text: str) -> str:
         return text
     names = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
     top = {t.id for n in tree.body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)}
-    for name in sorted(names - top):
+    keywords = {n.arg for n in ast.walk(tree) if isinstance(n, ast.keyword)}  # of somebody else's function
+    for name in sorted(names - top - keywords):
         rest = re.sub(rf"(?<![\w.]){name}\b(?!\s*=[^=][^\n]*[,)]\s*$)", f"{name}_", rest)
     rest = re.sub(r"[ \t]+#[^\n\"']*$", "", rest, flags=re.M)
     try:

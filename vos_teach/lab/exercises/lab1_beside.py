@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from vos_teach.lab.cases import Call, brief
 
 RATE = 0.02
-_kept: dict[int, Tiny] = {}  # a parent that a later call meets again: by its number
+_kept: dict[int, Tiny] = {}  # parents that a later call meets again: by number
 
 
 class Log:
@@ -66,12 +66,14 @@ def flat(net: nn.Module) -> np.ndarray:
 def finetune_prepare(call: Call) -> Call:
     """(notes, image, mask, steps, seed) -> (parent, image, mask, loss, steps, rng, rate).
 
-    notes: weights, the parent's seed; frozen; keep: the calls with this number get one and the same parent.
+    notes: weights, the parent's seed; frozen; keep: a number under which the parent is kept for a later call, which
+    has again and the same number. It gets that parent, whatever became of it; nobody else does.
     """
     notes, image, mask, steps, seed = call
     keep = notes.get("keep")
-    parent = _kept.get(keep) or Tiny(notes["weights"], frozen=notes.get("frozen", False))
-    if keep is not None:
+    parent = _kept.pop(keep, None) if notes.get("again") else None
+    parent = parent or Tiny(notes["weights"], frozen=notes.get("frozen", False))
+    if keep is not None and not notes.get("again"):
         _kept[keep] = parent
     parent.log = log = Log()
     notes.update(parent=parent, log=log)

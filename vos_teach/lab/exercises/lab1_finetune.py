@@ -113,7 +113,7 @@ def follows_gradients(call: Call, r: dict) -> str | None:
                              for name, p in net.named_parameters() if p.grad is not None), strict=True)
         slope, moved = np.concatenate(slope), np.concatenate(moved)
         along.append(-(slope @ moved) / max(1e-12, float(np.linalg.norm(slope) * np.linalg.norm(moved))))
-    if along[0] < 0.3 or np.mean(along) < 0:  # momentum and Adam turn away from the last gradient, not from the first
+    if along[0] < 0.1 or np.mean(along) < 0.05:  # Adam: 0.29 at worst; uphill: negative
         return Said("the weights do not move along the gradient of the loss on what the network is fed")
     return None
 
@@ -155,7 +155,7 @@ def learns(call: Call, r: dict) -> str | None:
     with torch.no_grad():
         before, after = (float(pixel_loss(net(x), torch.from_numpy(mask)[None]))
                          for net in (_parent(call), _network(call, r["weights"])))
-    if not after < 0.7 * before:
+    if not after < 0.9 * before:  # honest loops reach 0.72 at worst (50 draws), a step uphill 1.6
         return Said("the loss on frame 0 must fall clearly", f"it went from {before:.3f} to {after:.3f}")
     return None
 
@@ -184,7 +184,8 @@ def thrice(rng: np.random.Generator, **size: Any) -> list[Call]:
     """The same call twice, once with another seed, and the first with its parent, which is no longer new."""
     notes, *rest = finetune_call(rng, **size)
     kept = {**notes, "keep": int(rng.integers(1 << 40))}
-    first, same, other, again = ((dict(n), *copy.deepcopy(rest)) for n in (kept, notes, notes, kept))
+    met = {**kept, "again": True}
+    first, same, other, again = ((dict(n), *copy.deepcopy(rest)) for n in (kept, notes, notes, met))
     return [first, same, (*other[:4], other[4] + 1), again]
 
 
