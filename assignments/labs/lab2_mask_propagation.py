@@ -651,15 +651,15 @@ def learn(clip, steps, spoils, rate=2e-4):
         small = clip if HEIGHT is None else clip.resize(HEIGHT)
         net, rng = copy.deepcopy(NETWORK).eval(), np.random.default_rng(0)
         mask = (small.masks[0] == clip.ids[0]).astype(np.uint8)
-        optimizer = torch.optim.Adam(net.parameters(), lr=rate)
+        adam = torch.optim.Adam(net.parameters(), lr=rate)
         for _ in range(steps):
             image, last, target = training_pair(small.frames[0], mask, rng, spoils)
             if not target.any():
                 continue
             value = masktrack_module.objective(net(image[None].float(), last[None].float()), target[None].float())
-            optimizer.zero_grad()
+            adam.zero_grad()
             value.backward()
-            optimizer.step()
+            adam.step()
         LEARNT[key] = net
     return LEARNT[key]
 

@@ -267,7 +267,8 @@ def test_a_killed_worker_is_replaced(course, undisturbed, tmp_path, started):
 def test_interrupted_it_ends_in_a_sentence(course, tmp_path, number, started):
     psutil = pytest.importorskip("psutil")
     running = started(command(course, tmp_path / "run", "--jobs", "2"), stdout=subprocess.PIPE,
-                      stderr=subprocess.PIPE, text=True, start_new_session=True)
+                      stderr=subprocess.PIPE, text=True, start_new_session=True,
+                      preexec_fn=lambda: signal.signal(number, signal.SIG_DFL))  # a shell's `&` has it ignored
     while not (tmp_path / "run" / "run.json").is_file():
         time.sleep(0.05)
     time.sleep(1)
