@@ -61,7 +61,7 @@ def _dream(sign: int = 1, swap: str = "", flow_at: str = "first", wrap: bool = F
         labels = np.zeros_like(mask)
         labels[ty[keep], tx[keep]] = 1 if binary else mask[y[keep], x[keep]]
         moves = (labels if flow_at == "second" else mask) > 0
-        flow = np.zeros((h, w, 2), np.float32)
+        flow = np.zeros((*mask.shape, 2), np.float32)
         flow[moves | everywhere] = (sign * dy, sign * dx) if "f" in swap else (sign * dx, sign * dy)
         return second, mask.copy() if stays else labels, flow
 
