@@ -104,3 +104,11 @@ def test_raft_takes_frames_of_any_size(clip, monkeypatch):
     monkeypatch.setattr(M.raft, "raft_small", lambda **_: real(weights=None))
     assert M.estimate(clip.frames[0][:91, :133], clip.frames[1][:91, :133], "raft-small").shape == (91, 133, 2)
     M._raft.cache_clear()
+
+
+def test_tensors_take_an_estimator_by_name_or_a_function(clip):
+    a, b = clip.frame(0), clip.frame(1)
+    found = M.tensors(a, b)
+    assert torch.equal(found, torch.from_numpy(M.dis(clip.frames[0], clip.frames[1]).transpose(2, 0, 1).copy()))
+    own = M.tensors(a, b, lambda x, y: np.full((*x.shape[:2], 2), (x.dtype == np.uint8, 7), np.float32))
+    assert own.shape == (2, *clip.size) and (own[0] == 1).all() and (own[1] == 7).all()

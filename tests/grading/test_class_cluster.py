@@ -53,6 +53,7 @@ def test_a_worker_killed_meanwhile_costs_nothing(course, undisturbed, cluster, t
     assert killed and scores(tmp_path) == scores(undisturbed[1])
 
 
+@pytest.mark.slow  # dask tries for half a minute
 def test_no_scheduler_is_one_sentence():
     start = time.monotonic()
     with pytest.raises(VosError, match=r"no dask scheduler answers at 'tcp://127\.0\.0\.1:9'"):

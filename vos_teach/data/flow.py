@@ -68,6 +68,16 @@ def between(clip: Clip, t: int, to: int, name: str = "dis", device: str = "cpu",
     return known[min(t, to)]
 
 
+def tensors(a: torch.Tensor, b: torch.Tensor, flow: str | Estimator = "dis") -> torch.Tensor:
+    """Flow between two frames as systems see them, 3,H,W float in [0,1] -> 2,H,W float in pixels (dx, dy).
+
+    flow: one of NAMES or a function of one's own, like `estimate` of two H,W,3 uint8 frames.
+    """
+    first, second = ((x.permute(1, 2, 0).cpu().numpy() * 255).round().astype(np.uint8) for x in (a, b))
+    found = estimate(first, second, flow, str(a.device)) if isinstance(flow, str) else flow(first, second)
+    return torch.from_numpy(np.ascontiguousarray(found.transpose(2, 0, 1), np.float32)).to(a.device)
+
+
 def dis(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Dense inverse search, OpenCV's medium preset. Colours are not used."""
     grey = [cv2.cvtColor(x, cv2.COLOR_RGB2GRAY) for x in (a, b)]

@@ -33,14 +33,14 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from vos_teach.clip import VosError
 from vos_teach.data.augment import affine, corrupt, to_tensors
 from vos_teach.data.lucid import Dreamer
 from vos_teach.data.sample import Source, crowded, singles
-from vos_teach.nn.backbone import backbone, widen
-from vos_teach.nn.head import TopDown, groups, seeded, up
+from vos_teach.nn.guided import Guided
+from vos_teach.nn.head import groups, seeded
 from vos_teach.nn.online import configured, tune
 from vos_teach.nn.recipe import Recipe
 from vos_teach.ops.losses import soft_iou
@@ -70,20 +70,15 @@ SCALES = {
 }
 
 
-class Network(nn.Module):
+class Network(Guided):
     """Frame and mask in, logit out."""
 
     def __init__(self, name: str = "lite0", pretrained: bool = True):
-        super().__init__()
-        self.trunk = widen(backbone(name, pretrained), 1)
-        self.decoder = TopDown(self.trunk.channels)
-        self.score = nn.Conv2d(16, 1, 1)
-        self.to(memory_format=torch.channels_last)  # depthwise convolutions are faster so, on CPUs
+        super().__init__(name, pretrained, extra=1)
 
     def forward(self, frame: Tensor, mask: Tensor) -> Tensor:
         """Frames B,3,H,W in [0,1], last masks B,H,W of 0 and 1 -> logits B,H,W."""
-        x = torch.cat([frame, mask[:, None].to(frame)], 1)  # B,4,H,W
-        return up(self.score(self.decoder(self.trunk(x))), frame)
+        return super().forward(frame, mask[:, None])[:, 0]
 
 
 def objective(logit: Tensor, target: Tensor) -> Tensor:
