@@ -13,13 +13,13 @@ import secrets
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from vos_teach.data.png import write_bytes
 from vos_teach.errors import VosError
-from vos_teach.grading import pool, similar
+from vos_teach.grading import pool, sandbox, similar
 from vos_teach.grading.folder import REFERENCE, changes, hashed, keep, key_of, locked, new_scratch, record_at, versions
 from vos_teach.grading.judge import Asked, asked, unread
 from vos_teach.grading.records import Cell, Mark, Prepared, Record, read_record, record_from, write
@@ -64,6 +64,9 @@ def grade(task: Task, heard: Callable[[str], None] = print, bar: Callable[..., A
     heard: gets a sentence now and then. bar: tqdm, or what behaves like it. Raises VosError for what is wrong with the
     course or this machine; nothing that a student hands in raises.
     """
+    if task.sandbox == "auto":
+        task = replace(task, sandbox=sandbox.choose("auto"))
+        heard(f"sandbox: {task.sandbox}")
     notebook, answered = release(task.course, task.lab)
     parts = asked(notebook)
     with locked(task.out):

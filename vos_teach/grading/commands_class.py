@@ -58,10 +58,7 @@ def _grade(options: dict[str, Any], tqdm: Any) -> None:
         pool.warm()  # while this process imports, too
     from vos_teach.grading import classroom, sandbox
 
-    if options["sandbox"] == "auto":
-        options["sandbox"] = sandbox.choose("auto")
-        print(f"sandbox: {options['sandbox']}")
-    elif options["sandbox"] not in sandbox.LEVELS:
+    if options["sandbox"] not in ("auto", *sandbox.LEVELS):
         raise VosError(f"--sandbox is '{options['sandbox']}': choose from auto, {', '.join(sandbox.LEVELS)}")
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
