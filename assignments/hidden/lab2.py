@@ -81,7 +81,7 @@ CASES = {
         dream_case("quite out of the frame", "what leaves the frame is gone; its flow is known all the same",
                    lambda rng: [dream_call(rng, (33, -2), 26, 38)]),
         dream_case("out at the top left", "negative places are outside too: indices there count from the end",
-                   lambda rng: [dream_call(rng, (-15, -9), 26, 42)]),
+                   lambda rng: [dream_call(rng, (-6, -4), 26, 42, edge="top left")]),
         dream_case("down alone, a taller frame", "a shift is (dx, dy): this one moves rows, and no columns",
                    lambda rng: [dream_call(rng, (0, 4), 40, 32)]),
     ),

@@ -139,6 +139,16 @@ def test_right_is_right_for_every_seed_of_a_grader(name, function):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "function", "words"), wrong_ones())
+def test_wrong_is_wrong_for_every_seed_of_a_grader(name, function, words):
+    """Nor may a mistake earn its marks by a lucky one."""
+    bare = dataclasses.replace(find(name), suspects=())
+    for salt in range(12):
+        assert any(examine(bare, case, lambda c, call: once(c, pasted(function), call), (salt,)) is not None
+                   for case in reversed(all_cases(name))), f"salt {salt}: it passes"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "function", "words"), wrong_ones())
 def test_what_a_student_hears_of_a_hidden_case_does_not_depend_on_its_values(name, function, words):
     """Three draws of the same case: the sentence is the same, or another fixed one (a usual mistake, a first check)."""
     for case in hidden_cases(name):

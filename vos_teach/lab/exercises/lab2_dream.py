@@ -27,14 +27,18 @@ def dream_oracle(background: np.ndarray, frame: np.ndarray, mask: np.ndarray, sh
 
 
 def dream_call(rng: np.random.Generator, shift: tuple[int, int] | None, h: int = 24, w: int = 40, ids: int = 1,
-               edge: bool = False) -> Call:
-    """A background, a frame, and the labels of one or two lopsided things in it; `edge`: at the right border."""
+               edge: str = "") -> Call:
+    """A background, a frame, and the labels of one or two lopsided things in it.
+
+    edge: "right" or "top left", if they lie at that border.
+    """
     background, frame = (rng.integers(0, 256, (h, w, 3), dtype=np.uint8) for _ in range(2))
     mask = np.zeros((h, w), np.uint8)
     for k in range(1, ids + 1):
         tall, wide = int(rng.integers(4, 7)), int(rng.integers(7, 11))
-        top = int(rng.integers(6, h - 12))
-        left = w - wide if edge else int(rng.integers(8, w - 18))
+        top, left = int(rng.integers(6, h - 12)), int(rng.integers(8, w - 18))
+        if edge:
+            top, left = (top, w - wide) if edge == "right" else (2, 3)
         mask[top : top + tall, left : left + wide] = k
         mask[top : top + tall // 2, left + wide // 2 : left + wide] = 0  # lopsided
     if shift is None:
@@ -80,7 +84,7 @@ DREAM = Exercise(
         dream_case("to the right alone", "a shift is (dx, dy): this one moves columns, and no rows",
                    lambda rng: [dream_call(rng, (int(rng.integers(3, 8)), 0))]),
         dream_case("partly out of the frame", "what leaves the frame is gone; its flow is known all the same",
-                   lambda rng: [dream_call(rng, (5, 1), edge=True)]),
+                   lambda rng: [dream_call(rng, (5, 1), edge="right")]),
         dream_case("no motion", "without a shift the object is pasted where it was, and all flow is 0",
                    lambda rng: [dream_call(rng, (0, 0))]),
     ),
