@@ -1,0 +1,19 @@
+"""AOT's identification (Yang, Wei, Yang, NeurIPS 2021, sec. 3.1): masks of all objects as one map of vectors."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vos_teach.errors import VosError
+
+
+def assign_identities(masks: Tensor, bank: Tensor) -> Tensor:
+    """Each pixel gets the vector of the object it belongs to: masks K+1,H,W, background first, bank n+1,C -> C,H,W.
+
+    Masks that are not hard mix vectors. Which object has which vector is the order of the rows: training shuffles it,
+    so that no vector comes to mean a kind of object. Raises VosError for more objects than the bank has vectors.
+    """
+    if len(masks) > len(bank):
+        raise VosError(f"{len(masks) - 1} objects are more than the {len(bank) - 1} that this bank tells apart")
+    return torch.einsum("khw,kc->chw", masks.to(bank.dtype), bank[: len(masks)])
