@@ -9,6 +9,7 @@ import importlib.util
 import inspect
 import math
 from functools import cache
+from operator import attrgetter
 from pathlib import Path
 
 import cv2
@@ -92,6 +93,14 @@ def test_enough_answers(name):
 @pytest.mark.parametrize("lab", LABS)
 def test_mistakes_belong_to_exercises(lab):
     assert set(mistakes(lab)) <= set(exercises())
+
+
+@pytest.mark.parametrize("name", exercises())
+def test_what_is_kept_out_of_reach_exists(name):
+    spec = find(name)
+    for where in [*([spec.library] if spec.library else []), *spec.relatives]:
+        module, _, path = where.partition(":")
+        assert callable(attrgetter(path)(importlib.import_module(module))), where
 
 
 @pytest.mark.parametrize(("name", "function", "words"), wrong_ones())

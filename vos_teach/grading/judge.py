@@ -248,7 +248,7 @@ class _Function:
             raise VosError(f"the hidden cases of '{part.name}' cannot be loaded: {type(error).__name__}: {error}"
                            ) from None
         self.cases = [(case, False) for case in self.spec.cases] + [(case, True) for case in hidden]
-        self.blocked = [self.spec.library] if self.spec.library else []
+        self.blocked = [*([self.spec.library] if self.spec.library else []), *self.spec.relatives]
         runs = [f for case, _ in self.cases for f in (case.prepare, case.collect) if f]
         self.beside = sorted({f.__module__ for f in runs})
 

@@ -62,6 +62,7 @@ class Exercise:
     cases     the public cases; hidden ones are added by assignments/hidden/
     hints     staged, from a nudge to nearly the answer; shown one at a time by `hint(name)`
     library   "module:function" of the library's own answer, which may not be handed in; None where there is none
+    relatives others of the library that come to the same, as in `library`: out of reach, too, while this is graded
     suspects  (what such an answer gives, the sentence to say): tried on a failed case's calls, so that a usual mistake
               is named for what it is
     """
@@ -71,6 +72,7 @@ class Exercise:
     hints: tuple[str, ...]
     library: str | None = None
     suspects: tuple[tuple[Callable[..., Any], str], ...] = field(default=())
+    relatives: tuple[str, ...] = ()
 
 
 def differs(result: Any, expected: Any, atol: float = 1e-5, rtol: float = 1e-5, what: str = "the result") -> str | None:

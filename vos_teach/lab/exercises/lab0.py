@@ -80,6 +80,7 @@ EXERCISES = (
             "np.where(union == 0, 1.0, inter / np.maximum(union, 1)): two empty masks agree, so J is 1 there.",
         ),
         library="vos_teach.metrics:jaccard",
+        relatives=("vos_teach.metrics.measures:overlap_j",),
         suspects=(
             (_ratio(_both, lambda p, q: p.sum() + q.sum(), 1.0),
              "the union is not |A| + |B|: pixels of both masks are counted twice there"),
@@ -157,6 +158,7 @@ EXERCISES = (
             "F = 2PR / (P + R), and 0 where P + R is 0. Void is cleared in both masks before edges().",
         ),
         library="vos_teach.metrics:boundary_f",
+        relatives=("vos_teach.metrics.measures:edge_f",),
         suspects=(
             (_f(reach=lambda size, bound: 0),
              "you demand exact overlap: a boundary pixel counts if the other is within r"),

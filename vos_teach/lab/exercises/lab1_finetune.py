@@ -200,6 +200,7 @@ def _one(rng: np.random.Generator) -> list[Call]:
 
 FINETUNE = Exercise(
     "lab1.finetune",
+    relatives=("vos_teach.online_learning.osvos:finetune", "vos_teach.nn.online:tune"),
     cases=(
         finetune_case("the parent is as new afterwards", of_each(leaves_parent), _one),
         finetune_case("steps taken", of_each(counts_steps), _one),

@@ -111,6 +111,7 @@ def pair_case(name: str, judge: Judge, calls: Callable[[np.random.Generator], Se
 
 TRAINING_PAIR = Exercise(
     "lab2.training_pair",
+    relatives=("vos_teach.mask_propagation.masktrack:example",),
     cases=(
         pair_case("the target", of_each(target_is_true), pair_calls),
         pair_case("the last mask", of_each(last_is_spoiled), pair_calls),

@@ -182,6 +182,7 @@ def empty(rng: np.random.Generator, h: int, w: int) -> list[Call]:
 
 SPOIL = Exercise(
     "lab2.spoil",
+    relatives=("vos_teach.data.augment:corrupt", "vos_teach.mask_propagation.masktrack:spoil"),
     cases=(
         spoil_case("dilated alone", of_each(dilated), lambda rng: draws(rng, 480, 200, thick=THICK, n=2)),
         spoil_case("shifted alone", of_all(shifted), lambda rng: draws(rng, shift=0.2)),

@@ -86,6 +86,7 @@ def track_case(name: str, hint: str, calls: Callable[[np.random.Generator], Sequ
 
 TRACK = Exercise(
     "lab2.track",
+    relatives=("vos_teach.mask_propagation.masktrack:OneTracked.step",),
     cases=(
         track_case("a thing on its way", "the masks are wrong: the last MASK goes in beside the NEW frame",
                    lambda rng: [film(rng)]),
