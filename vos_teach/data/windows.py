@@ -71,20 +71,19 @@ def _window(clip: Clip, rng: np.random.Generator, size: tuple[int, int], length:
             unrest: float) -> tuple[Tensor, Tensor, int] | None:
     """One window: frames T,3,H,W, labels T,H,W and the count, or None if its first frame shows nothing."""
     times = moments(rng, len(clip), length, gap)
-    masks = [clip.masks[t] for t in times]
-    if any(m is None for m in masks):
+    given = [clip.masks[t] for t in times]
+    masks = [m for m in given if m is not None]
+    if len(masks) < len(given):
         return None
     fit = size[0] / clip.size[0]  # the clip's own height fills the crop's
     camera = _camera(rng, fit)
     seed = int(rng.integers(2**31))
     frames, labels = [], []
     for t, mask in zip(times, masks, strict=True):
-        shaken = _shaken(camera, rng, unrest)
-        matrix = np.hstack([shaken[:, :2], _offset(shaken, clip.size, size)])
-        to = dict(dsize=size[::-1], borderMode=cv2.BORDER_REFLECT_101)
-        frame = light(cv2.warpAffine(clip.frames[t], matrix, flags=cv2.INTER_LINEAR, **to), np.random.default_rng(seed))
+        matrix = _pixels(_shaken(camera, rng, unrest), clip.size, size)
+        frame = light(_seen(clip.frames[t], matrix, size, cv2.INTER_LINEAR), np.random.default_rng(seed))
         frames.append(light(frame, rng, 0.02 * unrest))
-        labels.append(cv2.warpAffine(mask, matrix, flags=cv2.INTER_NEAREST, **to))
+        labels.append(_seen(mask, matrix, size, cv2.INTER_NEAREST))
     least = 0.0005 * size[0] * size[1]  # what is smaller is a sliver at the border
     shown = [k for k in clip.ids if (labels[0] == k).sum() >= least]
     if not shown:
@@ -114,8 +113,12 @@ def _shaken(camera: np.ndarray, rng: np.random.Generator, unrest: float) -> np.n
     return np.hstack([turn @ camera[:, :2], camera[:, 2:] + rng.normal(0, 0.005, (2, 1)) * unrest])
 
 
-def _offset(camera: np.ndarray, source: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
-    """The 2,1 shift in pixels that brings the source's middle to the result's, moved by the camera's share."""
+def _pixels(camera: np.ndarray, source: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+    """The camera's 2,3 matrix in pixels: the source's middle comes to the result's, moved by the camera's share."""
     (h, w), (height, width) = source, size
     goal = np.array([[(width - 1) / 2], [(height - 1) / 2]]) + camera[:, 2:] * [[width], [height]]
-    return goal - camera[:, :2] @ np.array([[(w - 1) / 2], [(h - 1) / 2]])
+    return np.hstack([camera[:, :2], goal - camera[:, :2] @ np.array([[(w - 1) / 2], [(h - 1) / 2]])])
+
+
+def _seen(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], how: int) -> np.ndarray:
+    return cv2.warpAffine(image, matrix, size[::-1], flags=how, borderMode=cv2.BORDER_REFLECT_101)
