@@ -46,6 +46,12 @@ SYSTEMS = {
              train="vos_teach.mask_propagation.masktrack:recipe"),
         Spec("masktrack-offline", 2, "one-shot", "vos_teach.mask_propagation.masktrack:offline",
              "Perazzi et al., CVPR 2017", "the same without fine-tuning: trained on single frames alone", weights=True),
+        Spec("lucidtracker", 3, "one-shot", "vos_teach.flow_propagation.lucidtracker:lucidtracker",
+             "Khoreva et al., IJCV 2019", "masks warped by flow beside the frame and beside its motion: two streams",
+             ordered_slots=True, finetunes=True, weights=True, train="vos_teach.flow_propagation.lucidtracker:recipe"),
+        Spec("lucidtracker-one-stream", 3, "one-shot", "vos_teach.flow_propagation.lucidtracker:one_stream",
+             "Khoreva et al., IJCV 2019", "the same with frame, motion and masks in one network", ordered_slots=True,
+             finetunes=True, weights=True, train="vos_teach.flow_propagation.lucidtracker:recipe_one_stream"),
     )
 }
 SCALES = ("toy", "small", "paper")
