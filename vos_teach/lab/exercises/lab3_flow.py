@@ -187,9 +187,10 @@ def there_and_back(forward: np.ndarray, backward: np.ndarray, share: float = 0.0
     """Pixel by pixel: H,W bool, whether there and back leads home, and H,W bool, where that is beyond doubt."""
     h, w = forward.shape[:2]
     home, clear = np.zeros((h, w), bool), np.zeros((h, w), bool)
+    there, back = forward.astype(float).tolist(), backward.astype(float).tolist()
     for y in range(h):
         for x in range(w):
-            dx, dy = (float(v) for v in forward[y, x])
+            dx, dy = there[y][x]
             px, py = x + dx, y + dy
             room = min(px, py, w - 1 - px, h - 1 - py)  # to the border; negative outside
             clear[y, x] = abs(room) > 0.05
@@ -197,12 +198,14 @@ def there_and_back(forward: np.ndarray, backward: np.ndarray, share: float = 0.0
                 continue
             left, top = min(int(px), w - 2), min(int(py), h - 2)
             a, b = px - left, py - top
-            four = backward[top : top + 2, left : left + 2].astype(float)
-            back = ((1 - b) * ((1 - a) * four[0, 0] + a * four[0, 1]) + b * ((1 - a) * four[1, 0] + a * four[1, 1]))
-            edge = np.ptp(four.reshape(4, 2), 0).max()  # where the way back jumps, a hair's breadth may decide
-            off = (dx + back[0]) ** 2 + (dy + back[1]) ** 2
-            bound = share * (dx**2 + dy**2 + back[0] ** 2 + back[1] ** 2) + least
+            four = (back[top][left], back[top][left + 1], back[top + 1][left], back[top + 1][left + 1])
+            shares = ((1 - a) * (1 - b), a * (1 - b), (1 - a) * b, a * b)
+            bx, by = (sum(s * v[c] for s, v in zip(shares, four, strict=True)) for c in (0, 1))
+            edge = max(max(v[c] for v in four) - min(v[c] for v in four) for c in (0, 1))
+            off = (dx + bx) ** 2 + (dy + by) ** 2
+            bound = share * (dx**2 + dy**2 + bx**2 + by**2) + least
             home[y, x] = off < bound
+            # where the way back jumps, a hair's breadth may decide
             clear[y, x] &= abs(off - bound) > 0.02 * bound + edge * (0.1 * off**0.5 + 0.02)
     return home, clear
 
