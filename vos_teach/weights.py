@@ -52,6 +52,15 @@ def load_into(model: nn.Module, source: str | Path) -> None:
     model.load_state_dict(state)
 
 
+def load_part(part: nn.Module, source: str | Path, name: str) -> None:
+    """Load a part of a network, as another network's weights have it under `name` ("trunk"); all of it must fit."""
+    inside = {k[len(name) + 1 :]: v for k, v in load(source).items() if k.startswith(f"{name}.")}
+    own = part.state_dict()
+    if inside.keys() != own.keys() or any(v.shape != own[k].shape for k, v in inside.items()):
+        raise VosError(f"weights '{source}' have no '{name}' that fits this {type(part).__name__}: give another file")
+    part.load_state_dict(inside)
+
+
 def save(model: nn.Module, path: str | Path, metadata: dict[str, str] | None = None) -> None:
     """Write a network's weights in half precision, whole or not at all: the same weights give the same bytes."""
     state = {k: (v.half() if v.is_floating_point() else v).detach().cpu().contiguous()

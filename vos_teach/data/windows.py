@@ -48,7 +48,7 @@ def windows(sources: Sequence[Source], rng: np.random.Generator, batch: int, siz
     clips, batch, size = _draw(sources, rng, batch, size)
     drawn: list[tuple[Tensor, Tensor, int]] = []
     for _ in range(TRIES * batch):
-        if (one := _window(clips[rng.integers(len(clips))], rng, size, length, gap, late, unrest)) is not None:
+        if (one := _window(clips[int(rng.integers(len(clips)))], rng, size, length, gap, late, unrest)) is not None:
             drawn.append(one)
         if len(drawn) == batch:
             frames, labels, counts = zip(*drawn, strict=True)

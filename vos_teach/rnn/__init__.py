@@ -1,0 +1,1 @@
+"""Stage 4: recurrent networks. A state is carried through the video, and what it keeps is learnt."""
