@@ -238,31 +238,39 @@ def train(
 
 @app.command()
 def claim(
-    name: Annotated[str, typer.Argument(help="finetuning: OSVOS's quality against its fine-tuning")],
+    name: Annotated[str, typer.Argument(help="finetuning: OSVOS's quality against its fine-tuning; streams: one stream "
+                                             "against two (LucidTracker); objects: N objects in one pass")],
     data: Annotated[str, typer.Option(help="toy, davis (in VOS_TEACH_DAVIS) or a folder")] = "toy",
     out: Annotated[Path, typer.Option(help="gets NAME.md, .json and .png; run again to go on")] = Path("runs/claims"),
     height: Annotated[int | None, typer.Option(help="systems work at this height; scored at the clip's own")] = 240,
     sequences: Annotated[str | None, typer.Option(help="only these: NAME,NAME")] = None,
-    steps: Annotated[str, typer.Option(help="take the network out after so many steps")] = "0,10,20,40,80,160,320,640",
-    seconds: Annotated[str, typer.Option(help="time budgets to run beside")] = "10,60",
+    steps: Annotated[str, typer.Option(help="finetuning: take the network out after so many steps")] =
+        "0,10,20,40,80,160,320,640",
+    seconds: Annotated[str, typer.Option(help="finetuning: time budgets to run beside")] = "10,60",
     year: Annotated[int | None, typer.Option(help="of DAVIS: 2016 or 2017")] = None,
-    seed: int = 0,
+    seed: Annotated[int, typer.Option(help="of finetuning; streams has seeds of its own")] = 0,
 ) -> None:
     """Put a claim of the lecture to the test."""
-    from vos_teach import claims
+    from vos_teach import claims, claims_streams
     from vos_teach.data import choose
 
-    if name != "finetuning":
-        raise VosError(f"there is no claim '{name}'; choose from: finetuning")
+    if name not in ("finetuning", "streams", "objects"):
+        raise VosError(f"there is no claim '{name}'; choose from: finetuning, streams, objects")
     try:
         counts, budgets = [int(s) for s in _names(steps)], [float(s) for s in _names(seconds)]
     except ValueError:
         raise VosError(f"--steps '{steps}' and --seconds '{seconds}' must be numbers with commas between") from None
-    clips, _, _ = choose.clips(data, _sequences(sequences), year)
-    clips = [clip for clip in clips if len(clip.ids) == 1 and clip.starts[clip.ids[0]] == 0]
-    result = claims.finetuning(clips, out, height, seed, counts, budgets)
-    print(claims.table(result))
-    print(f"written: {out / 'finetuning.md'}, finetuning.json and finetuning.png")
+    clips, _, scale = choose.clips(data, _sequences(sequences), year)
+    if name == "streams":
+        sources = claims_streams.training_clips(data, year)
+        print(claims_streams.streams_table(claims_streams.streams(clips, sources, out, height, scale)))
+    elif name == "objects":
+        most = max(clips, key=lambda clip: len(clip.ids))
+        print(claims_streams.objects_table(claims_streams.objects(most, out, height, scale=scale)))
+    else:
+        clips = [clip for clip in clips if len(clip.ids) == 1 and clip.starts[clip.ids[0]] == 0]
+        print(claims.table(claims.finetuning(clips, out, height, seed, counts, budgets)))
+    print(f"written: {out / f'{name}.md'}, {name}.json and {name}.png")
 
 
 data_app = typer.Typer(no_args_is_help=True, help="Fetch data sets.")

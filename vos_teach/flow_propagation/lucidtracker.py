@@ -25,6 +25,7 @@ import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -96,35 +97,39 @@ class Network(nn.Module):
                  extra: bool = False):
         super().__init__()
         maps = [0] * (streams + extra) if streams == 2 else [1 + extra]
-        self.slots, self.extra = slots, extra
+        self.slots, self.maps = slots, 1 + extra
         self.streams = nn.ModuleList(Stream(name, pretrained, m, slots) for m in maps)
 
     def forward(self, frame: Tensor, maps: Tensor, masks: Tensor) -> list[Tensor]:
         """Frames B,3,H,W, maps B,M,H,W (speed, and the extra one), warped masks B,N,H,W -> logits B,N+1,H,W each."""
+        maps = maps[:, : self.maps]  # examples may have one more than this network takes
         if len(self.streams) == 1:
             return [self.streams[0](frame, maps, masks)]
-        pictures = [frame, *(maps[:, i : i + 1].expand(-1, 3, -1, -1) for i in range(maps.shape[1]))]
+        pictures = [frame, *(maps[:, i : i + 1].expand(-1, 3, -1, -1) for i in range(self.maps))]
         return [net(p, maps[:, :0], masks) for net, p in zip(self.streams, pictures, strict=True)]
 
 
-def inherit(net: Network, source: str = "masktrack") -> None:
+def inherit(net: Network, source: str | Path = "masktrack") -> None:
     """Start every stream from MaskTrack's network: what it knows of a mask goes to each slot, a little differently.
 
     The further maps change nothing until they are trained.
     """
     theirs, rng = load(source), torch.Generator().manual_seed(0)
     for stream in net.streams:
-        own = stream.state_dict()
+        own, bias = stream.state_dict(), {}
         for name, value in theirs.items():
             if own[name].shape == value.shape:
                 own[name] = value
             elif name.startswith("trunk"):  # 32,4,3,3 -> 32,3+M+N,3,3
-                own[name][:, :3] = value[:, :3]
-                own[name][:, 3:-net.slots] = 0
-                noise = torch.randn(own[name][:, -net.slots:].shape, generator=rng)
-                own[name][:, -net.slots:] = value[:, 3:] + 0.2 * value[:, 3:].std() * noise
+                noise = torch.randn((len(value), net.slots, *value.shape[2:]), generator=rng)
+                slots = value[:, 3:] + 0.2 * value[:, 3:].std() * noise
+                own[name] = torch.cat([value[:, :3], torch.zeros_like(own[name][:, 3:-net.slots]), slots], 1)
+                # the trunk turns 0 to 1 into -1 to 1, so a free slot is not nothing: all but one are made up for
+                bias[name.replace("weight", "bias")] = slots.sum((1, 2, 3)) - value[:, 3:].sum((1, 2, 3))
             else:  # the score: a logit of foreground -> one of each object, against 0 of the background
                 own[name][:1], own[name][1:] = 0, value
+        for name, value in bias.items():
+            own[name] = own[name] + value
         stream.load_state_dict(own)
 
 
@@ -283,16 +288,16 @@ def rated(net: Network, rate: float, head_rate: float) -> list[dict]:
     return groups(net, rate, head_rate, [f"streams.{i}.trunk" for i in range(len(net.streams))])
 
 
-def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 1800, batch: int = 4,
-           size: tuple[int, int] = (192, 320), device: str = "cpu", streams: int = 2, count: int = 1500,
-           pool: moments.Pool | None = None, extra: Extra | None = None) -> Recipe:
+def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 1600, batch: int = 4,
+           size: tuple[int, int] = (192, 320), device: str = "cpu", streams: int = 2, count: int = 1000,
+           pool: moments.Pool | None = None, extra: Extra | None = None, start: str | Path = "masktrack") -> Recipe:
     """Offline training: what `vos-teach train lucidtracker` runs. size: the crops' height and width; count: of moments,
-    two fifths of them dreams; pool: moments made already, with that extra map.
+    two fifths of them dreams; pool: moments made already, with that extra map; start: MaskTrack's weights.
     """
     config = SCALES[scale]
     net = new_network(config.backbone, True, streams, config.slots, extra is not None).to(device)
     if config.ships:
-        inherit(net)
+        inherit(net, start)
     if pool is None:
         pool = moments.Pool(crowded(sources), count, lambda frame, flow: maps_of(frame, flow, extra))
 

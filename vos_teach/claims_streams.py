@@ -1,0 +1,280 @@
+"""Stage 3's claims of the lecture, put to the test.
+
+streams: "Which architecture do you think will perform better?" LucidTracker with one stream against two, without
+fine-tuning per video (the lecture: 80.3 and 80.9), and which of them takes one more input more easily.
+objects: N mask channels for N objects in one pass, against one pass per object.
+
+What is compared, and how the verdict is reached, was fixed before anything had been measured: the constants below.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from scipy import stats
+from torch import Tensor
+from tqdm import tqdm
+
+from vos_teach import bench, engine, registry, train, viz
+from vos_teach.clip import VOID, Clip, Lazy, VosError
+from vos_teach.data import davis, moments, toy
+from vos_teach.data.choose import davis_root
+from vos_teach.data.png import write_bytes
+from vos_teach.data.sample import Source, crowded
+from vos_teach.flow_propagation import lucidtracker as lucid
+from vos_teach.online_learning import osvos
+from vos_teach.weights import load_into, path_of
+
+MARGIN = 0.02  # of mean J: a difference that is surely smaller is none
+CONFIDENCE = 0.90  # of the interval that must lie within the margin: two one-sided tests at 5 % each
+SEEDS, EXTRA_SEEDS = (0, 1, 2, 3, 4), (0, 1, 2)
+STEPS, BATCH, CROP, POOL, FRAMES = 300, 4, (160, 288), 800, 40  # a short training; frames of each clip that are scored
+DESIGNS = {  # name -> streams, with the extra map
+    "one stream": (1, False), "two streams": (2, False), "one stream + map": (1, True), "two streams + map": (2, True)}
+
+
+CODE = [Path(__file__).parent / f"{name}.py" for name in (  # what a run's figures depend on most
+    "flow_propagation/lucidtracker", "data/moments", "data/lucid", "nn/guided", "nn/head", "nn/backbone",
+    "ops/streams")]
+
+
+def semantics() -> Callable[[Tensor], Tensor]:
+    """The extra map: how much a pixel looks like foreground to OSVOS's parent, which knows no mask; 3,H,W -> H,W."""
+    net = osvos.parent_network("lite0", source="osvos").eval()
+
+    @torch.no_grad()
+    def look(frame: Tensor) -> Tensor:
+        return torch.sigmoid(net(frame[None])[0])
+
+    return look
+
+
+def streams(clips: Sequence[Clip], sources: Sequence[Source], out: str | Path, height: int | None = 240,
+            scale: str = "small", steps: int = STEPS, crop: tuple[int, int] = CROP, count: int = POOL,
+            frames: int = FRAMES, seeds: Sequence[int] = SEEDS, extra_seeds: Sequence[int] = EXTRA_SEEDS) -> dict:
+    """Train each design with each seed on the same examples, score it on the first `frames` of the clips without
+    fine-tuning -> the figures; also streams.json, .md and .png in `out`.
+
+    A design's training with one seed and its score are one run, kept in out/streams/; what is finished is not run
+    again, and a training that was cut goes on. sources: training clips.
+    """
+    out, shown = Path(out), semantics()
+    start = out / "streams" / "start.safetensors"  # all runs from the same weights, even if others ship meanwhile
+    if not start.is_file():
+        write_bytes(start, path_of("masktrack").read_bytes())
+    pool = moments.Pool(crowded(sources), count, lambda frame, flow: lucid.maps_of(frame, flow, shown))
+    about = {"clips": [bench.fingerprint(c.cut(0, frames)) for c in clips], "height": height, "scale": scale,
+             "steps": steps, "crop": list(crop), "pool": count, "frames": frames,
+             "training": [[s.name, len(s.clips), s.share] for s in sources],
+             "code": _content(*CODE, start, path_of("osvos"))}
+    # the plain designs of all seeds first: they decide the claim
+    todo = [(name, seed) for extra, some in ((False, seeds), (True, extra_seeds)) for seed in some
+            for name, design in DESIGNS.items() if design[1] == extra]
+    runs: dict[str, dict[str, dict]] = {name: {} for name in DESIGNS}
+    for name, seed in tqdm(todo, desc="streams", unit="run", disable=None):
+        count_of, extra = DESIGNS[name]
+        folder = out / "streams" / f"{name.replace(' + ', '-').replace(' ', '-')}-{seed}"
+        key = {**about, "design": name, "seed": seed}
+        path = folder / "result.json"
+        kept = json.loads(path.read_text()) if path.is_file() else {}
+        if kept.get("key") != key:
+            recipe = lucid.recipe(sources, scale, steps, BATCH, crop, streams=count_of, pool=pool, start=start,
+                                  extra=shown if extra else None)
+            weights = train.fit(recipe, folder, seed, every=100, metadata={"code": about["code"], "design": name})
+            load_into(recipe.model, weights)  # half precision, as anyone would use them
+            kept = {"key": key, "parameters": sum(p.numel() for p in recipe.model.parameters()),
+                    **_score(recipe.model, clips, frames, height, scale, shown if extra else None)}
+            write_bytes(path, json.dumps(kept, indent=1).encode())
+            (folder / "checkpoint.pt").unlink(missing_ok=True)
+        runs[name][str(seed)] = {k: kept[k] for k in ("J", "clips", "parameters", "seconds")}
+        _write(out, "streams", {"machine": bench.machine(), **about, "margin": MARGIN, "runs": runs,
+                                "verdicts": verdicts(runs)}, streams_table, draw_streams)
+    return json.loads((out / "streams.json").read_text())
+
+
+def training_clips(data: str, year: int | None = None) -> list[Source]:
+    """The training split that goes with --data, and toy clips beside real ones. VosError for what has none."""
+    if data == "toy":
+        return [Source("toy", toy.training(60), 1.0)]
+    real = davis.read(davis_root() if data == "davis" else data, year, "train", "present")
+    return [Source("davis", real, 0.95), Source("toy", toy.training(200), 0.05)]
+
+
+def _score(net: lucid.Network, clips: Sequence[Clip], frames: int, height: int | None, scale: str,
+           extra: lucid.Extra | None) -> dict:
+    """Mean J over objects of the clips' first frames, and the median of seconds a frame."""
+    config = lucid.configured(lucid.SCALES, scale, 0, None, {})
+    system, found, seconds = lucid.LucidTracker(net, config, extra=extra), {}, []
+    for clip in clips:
+        short = clip.cut(0, frames)
+        low = None if height is None or clip.size[0] <= height else height
+        result = engine.run(system, short, 0, low)
+        pairs = [(k, k) for k in short.ids]
+        seen = bench.compare(short, result.masks, pairs, range(1, len(short) - (not short.last_counts)), with_f=False)
+        found[clip.name] = float(np.mean([np.mean(seen[p][1]) for p in pairs]))
+        seconds += result.step_seconds
+    return {"J": float(np.mean(list(found.values()))), "clips": found, "seconds": float(np.median(seconds))}
+
+
+def interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean and CONFIDENCE interval of differences, one for each seed (Student's t); infinite for fewer than two."""
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return mean, -np.inf, np.inf
+    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * stats.sem(values))
+    return mean, mean - reach, mean + reach
+
+
+def verdict(low: float, high: float, margin: float = MARGIN) -> str:
+    """Two one-sided tests: "equivalent" if the interval lies within the margin, "different" if wholly beyond it."""
+    if -margin < low and high < margin:
+        return "equivalent"
+    return "different" if low >= margin or high <= -margin else "inconclusive"
+
+
+def verdicts(runs: dict[str, dict[str, dict]]) -> dict[str, dict]:
+    """What can be said so far: differences paired by seed, their interval, and the verdict."""
+    def j(name: str, seed: str) -> float:
+        return runs[name][seed]["J"]
+
+    one, two, more, third = DESIGNS
+    asked = {
+        "two streams - one stream": ((one, two), lambda s: j(two, s) - j(one, s)),
+        "the map's gain in one stream": ((one, more), lambda s: j(more, s) - j(one, s)),
+        "the map's gain in two streams": ((two, third), lambda s: j(third, s) - j(two, s)),
+        "gain in one - gain in two": ((one, two, more, third),
+                                      lambda s: j(more, s) - j(one, s) - j(third, s) + j(two, s)),
+    }
+    said = {}
+    for name, (needed, difference) in asked.items():
+        common = sorted(set.intersection(*(set(runs[d]) for d in needed)))
+        if common:
+            mean, low, high = interval([difference(s) for s in common])
+            said[name] = {"mean": mean, "low": None if np.isinf(low) else low, "high": None if np.isinf(high) else high,
+                          "seeds": len(common), "verdict": verdict(low, high)}
+    return said
+
+
+def streams_table(result: dict) -> str:
+    """The figures as Markdown."""
+    lines = ["| design | parameters | s/frame | mean J | of each seed |", "|---|---:|---:|---:|---|"]
+    for name, runs in result["runs"].items():
+        if runs:
+            j, some = [r["J"] for r in runs.values()], next(iter(runs.values()))
+            lines.append(f"| {name} | {some['parameters'] / 1e6:.2f} M | "
+                         f"{np.median([r['seconds'] for r in runs.values()]):.3f} | {np.mean(j):.3f} | "
+                         + ", ".join(f"{x:.3f}" for x in j) + " |")
+    lines += ["", f"| difference of mean J | mean | {CONFIDENCE:.0%} interval | seeds | verdict |",
+              "|---|---:|---:|---:|---|"]
+    for name, v in result["verdicts"].items():
+        span = "-" if v["low"] is None else f"{v['low']:+.3f} to {v['high']:+.3f}"
+        lines.append(f"| {name} | {v['mean']:+.3f} | {span} | {v['seeds']} | {v['verdict']} |")
+    about = ", ".join(f"{k} {v}" for k, v in result["machine"].items())
+    return "\n".join(lines) + (
+        f"\n\nEquivalent: the interval lies within {-result['margin']:+} to {result['margin']:+}, fixed beforehand; it "
+        f"speaks of other seeds of this training, not of other clips. {result['steps']} steps of {BATCH} crops "
+        f"{result['crop'][0]}x{result['crop'][1]} for every design, from MaskTrack's weights, no fine-tuning; "
+        f"{len(result['clips'])} clips, the first {result['frames']} frames of each, height {result['height']}. The "
+        f"map is OSVOS's parent's foreground probability, whose own parameters are not counted but whose time is. "
+        f"Machine: {about}.\n")
+
+
+def draw_streams(result: dict) -> Figure:
+    """Mean J of each run, a column for each design; a bar is the mean."""
+    figure, axes = viz.axes_of(7, 3.4, "", "mean J")
+    have = [name for name, runs in result["runs"].items() if runs]
+    for i, name in enumerate(have):
+        j = [r["J"] for r in result["runs"][name].values()]
+        axes.plot(np.full(len(j), i), j, "o", color=viz.LINES[i], markersize=7, alpha=0.7)
+        axes.plot([i - 0.25, i + 0.25], [np.mean(j)] * 2, color=viz.LINES[i], linewidth=2)
+    axes.set_xticks(range(len(have)), have)
+    axes.set_xlim(-0.6, max(len(have) - 0.4, 1))
+    return figure
+
+
+def objects(clip: Clip, out: str | Path, height: int | None = 240, steps: int = 160, repeats: int = 3,
+            options: dict | None = None, scale: str = "small") -> dict:
+    """One pass for N objects against one pass each, on a clip's first 1, 2, ... objects -> seconds a frame, and J of
+    each object, with `steps` of fine-tuning; also objects.json, .md and .png. VosError for a clip with one object.
+    """
+    ids = [k for k in clip.ids if clip.starts[k] == 0]
+    if len(ids) < 2:
+        raise VosError(f"clip '{clip.name}' has fewer than two objects from its first frame on: choose another")
+    low = None if height is None or clip.size[0] <= height else height
+    rows: dict[str, dict] = {"one": {"seconds": {}}, "each": {"seconds": {}}}
+    times: dict = {(p, n): [] for p in rows for n in range(1, len(ids) + 1)}
+    for _ in tqdm(range(repeats), desc="objects", unit="round", disable=None):  # in turns: a busy machine is so for all
+        for passes, n in times:
+            system = registry.make("lucidtracker", scale=scale, steps=0, passes=passes, **(options or {}))
+            times[passes, n] += engine.run(system, some_of(clip, ids[:n]), 0, low).step_seconds
+    for (passes, n), seconds in times.items():
+        rows[passes]["seconds"][str(n)] = float(np.median(seconds))
+    for passes in rows:
+        for budget in dict.fromkeys((0, steps)):
+            system = registry.make("lucidtracker", scale=scale, steps=budget, passes=passes, **(options or {}))
+            result = engine.run(system, some_of(clip, ids), 0, low)
+            scores = bench.score(some_of(clip, ids), result.masks)
+            rows[passes][f"J after {budget} steps"] = {k: v["J"] for k, v in scores.items()}
+    result = {"machine": bench.machine(), "clip": clip.name, "frames": len(clip), "height": low or clip.size[0],
+              "passes": rows}
+    _write(Path(out), "objects", result, objects_table, draw_objects)
+    return result
+
+
+def _content(*paths: Path) -> str:
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:16]
+
+
+def some_of(clip: Clip, ids: Sequence[int]) -> Clip:
+    """The clip with these objects only; the others become background."""
+    def mask(t: int) -> np.ndarray | None:
+        m = clip.masks[t]
+        return None if m is None else np.where(np.isin(m, [*ids, VOID]), m, 0).astype(np.uint8)
+
+    return replace(clip, ids=tuple(ids), starts={k: clip.starts[k] for k in ids}, masks=Lazy(len(clip), mask))
+
+
+def objects_table(result: dict) -> str:
+    """The figures as Markdown."""
+    passes = result["passes"]
+    counts = list(passes["one"]["seconds"])
+    lines = ["| s/frame with objects | " + " | ".join(counts) + " |", "|---|" + "---:|" * len(counts)]
+    names = {"one": "N channels, one pass", "each": "one pass each"}
+    for kind, row in passes.items():
+        lines.append(f"| {names[kind]} | " + " | ".join(f"{s:.3f}" for s in row["seconds"].values()) + " |")
+    scored = [k for k in passes["one"] if k.startswith("J")]
+    ids = list(passes["one"][scored[0]])
+    lines += ["", "| J of object | " + " | ".join(ids) + " | mean |", "|---|" + "---:|" * (len(ids) + 1)]
+    for kind, row in passes.items():
+        for name in scored:
+            j = list(row[name].values())
+            cells = [f"{x:.3f}" for x in [*j, float(np.mean(j))]]
+            lines.append(f"| {names[kind]}, {name.removeprefix('J ')} | " + " | ".join(cells) + " |")
+    about = ", ".join(f"{k} {v}" for k, v in result["machine"].items())
+    return "\n".join(lines) + (f"\n\nClip {result['clip']}, {result['frames']} frames, height {result['height']}, two "
+                               f"streams; times are medians without fine-tuning. Machine: {about}.\n")
+
+
+def draw_objects(result: dict) -> Figure:
+    """Seconds a frame against the number of objects, a line for each way."""
+    figure, axes = viz.axes_of(6, 3.2, "objects", "seconds a frame")
+    for i, (kind, label) in enumerate((("one", "N channels, one pass"), ("each", "one pass each"))):
+        line = result["passes"][kind]["seconds"]
+        axes.plot([int(n) for n in line], list(line.values()), "os"[i] + "-", color=viz.LINES[i], label=label)
+    axes.set_xticks([int(n) for n in result["passes"]["one"]["seconds"]])
+    axes.set_ylim(0, None)
+    axes.legend(frameon=False)
+    return figure
+
+
+def _write(out: Path, name: str, result: dict, table: Callable[[dict], str], draw: Callable[[dict], Figure]) -> None:
+    write_bytes(out / f"{name}.json", json.dumps(result, indent=1).encode())
+    write_bytes(out / f"{name}.md", table(result).encode())
+    viz.save(out / f"{name}.png", draw(result))
