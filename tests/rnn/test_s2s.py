@@ -94,6 +94,18 @@ def test_unroll_follows_every_object_of_every_clip(ahead):
         assert torch.allclose(first, hand[:2].mean(), atol=1e-5)
 
 
+def test_the_gradients_of_a_whole_clip_are_those_of_the_loop():
+    net = tiny().train()
+    frames, labels = torch.rand(1, 5, 3, 32, 48), torch.ones(1, 5, 32, 48, dtype=torch.long)
+    labels[..., :20] = 0
+    S.unroll(net, frames, labels, torch.tensor([1])).backward()
+    got = {name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None}
+    net.zero_grad()
+    by_hand(net, frames[0], labels[0].float(), 0).mean().backward()
+    for name, p in net.named_parameters():
+        assert (p.grad is None) == (name not in got) and (p.grad is None or torch.allclose(p.grad, got[name], atol=1e-5))
+
+
 def test_frames_that_are_run_through_leave_no_gradient_with_the_initializer():
     net, frames, labels = tiny().train(), torch.rand(1, 5, 3, 32, 48), torch.ones(1, 5, 32, 48, dtype=torch.long)
     S.unroll(net, frames, labels, torch.tensor([1]), ahead=2).backward()
