@@ -76,14 +76,14 @@ def _window(clip: Clip, rng: np.random.Generator, size: tuple[int, int], length:
     if len(masks) < len(given):
         return None
     fit = size[0] / clip.size[0]  # the clip's own height fills the crop's
-    camera = _camera(rng, fit)
+    steady = camera(rng, fit)
     seed = int(rng.integers(2**31))
     frames, labels = [], []
     for t, mask in zip(times, masks, strict=True):
-        matrix = _pixels(_shaken(camera, rng, unrest), clip.size, size)
-        frame = light(_seen(clip.frames[t], matrix, size, cv2.INTER_LINEAR), np.random.default_rng(seed))
+        matrix = in_pixels(_shaken(steady, rng, unrest), clip.size, size)
+        frame = light(seen(clip.frames[t], matrix, size, cv2.INTER_LINEAR), np.random.default_rng(seed))
         frames.append(light(frame, rng, 0.02 * unrest))
-        labels.append(_seen(mask, matrix, size, cv2.INTER_NEAREST))
+        labels.append(seen(mask, matrix, size, cv2.INTER_NEAREST))
     least = 0.0005 * size[0] * size[1]  # what is smaller is a sliver at the border
     shown = [k for k in clip.ids if (labels[0] == k).sum() >= least]
     if not shown:
@@ -98,7 +98,7 @@ def _window(clip: Clip, rng: np.random.Generator, size: tuple[int, int], length:
     return torch.stack(images), torch.stack(targets), len(shown)
 
 
-def _camera(rng: np.random.Generator, fit: float) -> np.ndarray:
+def camera(rng: np.random.Generator, fit: float) -> np.ndarray:
     """A 2,3 matrix about the middle: turn, zoom and flip, and a shift as a share of the result's size."""
     angle, zoom, mirror = np.deg2rad(rng.uniform(-10, 10)), fit * rng.uniform(0.8, 1.4), rng.choice([-1, 1])
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * zoom
@@ -106,19 +106,21 @@ def _camera(rng: np.random.Generator, fit: float) -> np.ndarray:
     return np.hstack([turn, rng.uniform(-0.1, 0.1, (2, 1))])
 
 
-def _shaken(camera: np.ndarray, rng: np.random.Generator, unrest: float) -> np.ndarray:
+def _shaken(steady: np.ndarray, rng: np.random.Generator, unrest: float) -> np.ndarray:
     """The same camera a moment later."""
     angle, zoom = np.deg2rad(rng.normal(0, 0.5)) * unrest, np.exp(rng.normal(0, 0.01) * unrest)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * zoom
-    return np.hstack([turn @ camera[:, :2], camera[:, 2:] + rng.normal(0, 0.005, (2, 1)) * unrest])
+    return np.hstack([turn @ steady[:, :2], steady[:, 2:] + rng.normal(0, 0.005, (2, 1)) * unrest])
 
 
-def _pixels(camera: np.ndarray, source: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+def in_pixels(placed: np.ndarray, source: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
     """The camera's 2,3 matrix in pixels: the source's middle comes to the result's, moved by the camera's share."""
     (h, w), (height, width) = source, size
-    goal = np.array([[(width - 1) / 2], [(height - 1) / 2]]) + camera[:, 2:] * [[width], [height]]
-    return np.hstack([camera[:, :2], goal - camera[:, :2] @ np.array([[(w - 1) / 2], [(h - 1) / 2]])])
+    goal = np.array([[(width - 1) / 2], [(height - 1) / 2]]) + placed[:, 2:] * [[width], [height]]
+    return np.hstack([placed[:, :2], goal - placed[:, :2] @ np.array([[(w - 1) / 2], [(h - 1) / 2]])])
 
 
-def _seen(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], how: int) -> np.ndarray:
-    return cv2.warpAffine(image, matrix, size[::-1], flags=how, borderMode=cv2.BORDER_REFLECT_101)
+def seen(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], how: int,
+         border: int = cv2.BORDER_REFLECT_101) -> np.ndarray:
+    """The image through a camera given in pixels: H,W of `size`; how, border: OpenCV's interpolation and border."""
+    return cv2.warpAffine(image, matrix, size[::-1], flags=how, borderMode=border)
