@@ -1,0 +1,214 @@
+"""Fills in what page 3 says was measured: `python lectures/figures/measured.py [FOLDER ...]`, without any: runs/.
+
+Looks through the folders for what `vos-teach bench` and `vos-teach claim` have written (bench.json, streams.json,
+objects.json), keeps the figures in stage3.json beside this file, and writes them between the marks of the page. The
+newest run of a kind counts; what no run tells stays as it was kept. Says where each figure was found.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vos_teach.data import toy
+from vos_teach.data.flow import consistent, dis
+from vos_teach.ops.warp import warp
+
+HERE = Path(__file__).parent
+PAGE, KEPT = HERE.parent / "3_flow_propagation.md", HERE / "stage3.json"
+STEPS = 160  # of fine-tuning per sequence, as in the tables of stages 1 and 2
+NAMES = {  # in the table's order
+    "copy-flow": "copy-flow", "fusionseg-appearance": "FusionSeg, appearance alone",
+    "fusionseg-motion": "FusionSeg, motion alone", "fusionseg": "FusionSeg", "maskrnn": "MaskRNN",
+    "lucidtracker-one-stream": "LucidTracker, one stream", "lucidtracker": "LucidTracker, two streams",
+}
+ZERO_SHOT = ("fusionseg-appearance", "fusionseg-motion", "fusionseg")
+REAL = "12 of the 20 validation sequences of DAVIS-2016, 240p in, scored at 480p, seed 0, one CPU core, one run each"
+
+
+# ---- finding
+
+def newest(folders: Iterable[Path], name: str) -> list[Path]:
+    """All files of that name, the newest last."""
+    return sorted((p for folder in folders for p in folder.rglob(name)), key=lambda p: p.stat().st_mtime)
+
+
+def benches(folders: list[Path]) -> dict[str, dict]:
+    """Rows of benches on all 12 real sequences at 240p with seed 0: "systems" and "composites" by name and steps."""
+    found: dict[str, dict] = {"systems": {}, "composites": {}}
+    for path in newest(folders, "bench.json"):
+        said = json.loads(path.read_text(encoding="utf-8"))
+        for row in said["rows"]:
+            name = row["system"]
+            keys = [r["key"] for r in said["results"] if r["key"]["system"] == name]
+            options = keys[0]["options"]
+            if (name not in NAMES or row["clips"] != 12 or "DAVIS" not in said["data"] or said["height"] != 240
+                    or said["seed"] != 0 or set(options) - {"steps", "weights"}):
+                continue
+            tuned = name not in (*ZERO_SHOT, "copy-flow")
+            steps = options.get("steps") if tuned else 0
+            if steps not in (0, STEPS):
+                continue
+            kind = "composites" if keys[0]["composites"] else "systems"
+            wanted = ("asked", "unasked") if kind == "composites" else ("J", "F", "seconds_without_finetuning")
+            found[kind][f"{name} {steps}"] = {k: round(row[k], 3) for k in wanted}
+            print(f"{kind}: {name}, {steps} steps: {path}")
+    return found
+
+
+def claims(folders: list[Path]) -> dict[str, dict]:
+    """The claims "streams" and "objects" as their commands wrote them, without what the page does not show."""
+    found = {}
+    for path in newest(folders, "streams.json"):
+        said = json.loads(path.read_text(encoding="utf-8"))
+        runs = {name: {"parameters": next(iter(r.values()))["parameters"],
+                       "seconds": round(float(np.median([x["seconds"] for x in r.values()])), 3),
+                       "J": [round(x["J"], 3) for x in r.values()]} for name, r in said["runs"].items() if r}
+        if len(said["clips"]) == 12 and runs:
+            found["streams"] = {**{k: said[k] for k in ("steps", "frames", "margin", "verdicts")}, "runs": runs}
+            print(f"streams: {path}")
+    for path in newest(folders, "objects.json"):
+        said = json.loads(path.read_text(encoding="utf-8"))
+        if len(said["passes"]["one"]["seconds"]) == 5:
+            found["objects"] = {k: said[k] for k in ("clip", "frames", "height", "passes")}
+            print(f"objects: {path}")
+    return found
+
+
+def warping() -> dict[str, dict[str, float]]:
+    """Grey levels between this frame and the next one fetched: exact flow, DIS's, none; off occlusions, mean of the
+    toy clips; without noise and changes of light, and with them. Every third pair of frames."""
+    found = {}
+    for name, knobs in {"clean": dict(noise=0, light=0), "with noise and light": {}}.items():
+        rows = []
+        for clip in toy.suite(**knobs):
+            for t in range(0, len(clip) - 1, 3):
+                now, then, exact = clip.frames[t], clip.frames[t + 1], clip.forward_flow[t]
+                seen = consistent(exact, clip.backward_flow[t])
+                rows.append([np.abs(fetched(then, f) - now)[seen].mean() for f in
+                             (exact, dis(now, then), np.zeros_like(exact))])
+        found[name] = dict(zip(("exact", "DIS", "none"), np.mean(np.float64(rows), 0).round(1).tolist(), strict=True))
+    return found
+
+
+def fetched(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """An image H,W,3 warped backwards along flow H,W,2; float."""
+    a, b = (torch.from_numpy(np.ascontiguousarray(x.transpose(2, 0, 1))).float() for x in (image, flow))
+    return warp(a, b).permute(1, 2, 0).numpy()
+
+
+# ---- writing
+
+def table(head: str, rule: str, rows: Iterable[Iterable[str]]) -> str:
+    """A Markdown table."""
+    return "\n".join([head, rule, *("| " + " | ".join(cells) + " |" for cells in rows)])
+
+
+def say_warping(found: dict) -> str:
+    """Exact, DIS, none."""
+    rows = [(name, *(f"{found[name][k]:.1f}" for k in ("exact", "DIS", "none"))) for name in found]
+    return table("| toy clips | exact flow | DIS | not moved |", "|---|---:|---:|---:|", rows) + (
+        "\n\n**Ours**: mean of 12 toy clips, seed 0, every third pair of frames.")
+
+
+def say_systems(found: dict) -> str:
+    """One row a system and budget, MaskTrack's of stage 2 beside them."""
+    rows = []
+    track = json.loads((HERE / "stage2.json").read_text(encoding="utf-8"))["systems"]["masktrack"]
+    for name, said in NAMES.items():
+        for steps in (0, STEPS):
+            if (row := found.get(f"{name} {steps}")) is not None:
+                given = "nothing" if name in ZERO_SHOT else "mask"
+                learns = "none" if not steps else f"{steps} steps"
+                rows.append((said, given, f"{row['J']:.3f}", f"{row['F']:.3f}", learns,
+                             f"{row['seconds_without_finetuning']:.2f}"))
+        if name == "fusionseg":
+            j, f = (f"{track[k]:.3f}" for k in "JF")
+            rows.append(("MaskTrack (stage 2)", "mask", j, f, f"{STEPS} steps", "-"))
+    return table("| system | given | J | F | online learning | s/frame |", "|---|---|---:|---:|---|---:|", rows) + (
+        f"\n\n**Ours**: {REAL}. Seconds without the fine-tuning, flow included, on a busy machine.")
+
+
+def say_composites(found: dict) -> str:
+    """Asked and unasked J."""
+    rows = [(NAMES[name], f"{steps} steps" if int(steps) else "none", f"{row['asked']:.3f}", f"{row['unasked']:.3f}")
+            for name, steps, row in ((*key.split(" "), row) for key, row in found.items())]
+    return table("| system | online learning | J, asked for | J, the other |", "|---|---|---:|---:|", rows) + (
+        "\n\n**Ours**: composites of two DAVIS-2016 sequences, two objects, one of them asked for; seed 0.")
+
+
+def say_streams(found: dict) -> str:
+    """Parameters, time and J of each design, and the verdicts."""
+    runs = found["runs"]
+    rows = [(name, f"{r['parameters'] / 1e6:.2f} M", f"{r['seconds']:.3f}", f"{np.mean(r['J']):.3f}",
+             f"{min(r['J']):.3f} to {max(r['J']):.3f}", str(len(r["J"]))) for name, r in runs.items()]
+    lines = []
+    for name, v in found["verdicts"].items():
+        if v["low"] is not None:
+            lines.append(f"- {name}: {v['mean']:+.3f}, 90 % interval {v['low']:+.3f} to {v['high']:+.3f}, "
+                         f"{v['seeds']} seeds: **{v['verdict']}**")
+    return table("| design | parameters | s/frame | mean J | lowest to highest | seeds |",
+                 "|---|---:|---:|---:|---|---:|", rows) + (
+        f"\n\n**Ours**: 12 sequences of DAVIS-2016 val, their first {found['frames']} frames, {found['steps']} steps "
+        f"of training for each design, seed 0 and on, no fine-tuning; equivalent: within ±{found['margin']}, fixed "
+        "beforehand.\n\n"
+        + "\n".join(lines))
+
+
+def say_objects(found: dict) -> str:
+    """Seconds a frame against objects, and J."""
+    kinds = {"one": "N channels, one pass", "each": "one pass each"}
+    counts = list(found["passes"]["one"]["seconds"])
+    rows = [(kinds[k], *(f"{s:.3f}" for s in row["seconds"].values())) for k, row in found["passes"].items()]
+    said = []
+    for name in (k for k in found["passes"]["one"] if k.startswith("J")):
+        j = [float(np.mean(list(found["passes"][k][name].values()))) for k in kinds]
+        said.append(f"{name.removeprefix('J ')} {j[0]:.3f} in one pass, {j[1]:.3f} in one each")
+    return ("### N passes, or N channels: measured\n\nSeconds a frame with 1 to 5 objects:\n\n" + table(
+        "| objects | " + " | ".join(counts) + " |", "|---|" + "---:|" * len(counts), rows) + (
+        f"\n\n**Ours**: the clip {found['clip']} of YouTube-VOS, {found['frames']} frames, two streams trained on "
+        f"DAVIS-2016, seed 0, {found['height']}p, medians without fine-tuning. Mean J of all: {'; '.join(said)}."))
+
+
+SAYS: dict[str, tuple[Callable[[dict], str], str]] = {  # mark -> how to say it, and what measures it
+    "warping": (say_warping, ""),
+    "objects": (say_objects, "vos-teach claim objects --data YOUTUBEVOS"),
+    "systems": (say_systems, "vos-teach bench fusionseg maskrnn lucidtracker --data davis --year 2016 --steps 160"),
+    "composites": (say_composites, "vos-teach bench maskrnn lucidtracker --data composites --year 2016 --steps 160"),
+    "streams": (say_streams, "vos-teach claim streams --data davis --year 2016"),
+}
+
+
+def fill(text: str, kept: dict) -> str:
+    """The page with every mark's figures, or with the command that measures them."""
+    for mark, (say, command) in SAYS.items():
+        body = say(kept[mark]) if kept.get(mark) else f"Not measured yet: `{command}`."
+        pattern = rf"(<!-- measured: {mark} -->\n).*?(<!-- /measured: {mark} -->)"
+        text, n = re.subn(pattern, lambda m, body=body: f"{m[1]}{body}\n{m[2]}", text, flags=re.S)
+        if n != 1:
+            raise SystemExit(f"{PAGE.name} has {n} places for what was measured of '{mark}': there must be one")
+    return text
+
+
+def main(folders: list[str]) -> None:
+    """Find, keep, write."""
+    where = [Path(f) for f in folders] or [HERE.parents[1] / "runs"]
+    kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else {}
+    for kind, rows in benches(where).items():
+        together = {**kept.get(kind, {}), **rows}
+        order = [f"{name} {steps}" for name in NAMES for steps in (0, STEPS)]
+        kept[kind] = {key: together[key] for key in order if key in together}
+    kept.update(claims(where))
+    kept["warping"] = warping()
+    KEPT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    PAGE.write_text(fill(PAGE.read_text(encoding="utf-8"), kept), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
