@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from vos_teach import engine, train
-from vos_teach.clip import Clip, VosError
+from vos_teach.clip import VosError
 from vos_teach.data import moments, toy
 from vos_teach.data.sample import Source
 from vos_teach.flow_propagation import lucidtracker as L
@@ -198,6 +198,25 @@ def test_each_stream_sees_its_own_picture():
             assert changes(frame, maps, 1 - masks) == [True] * n
 
 
+def test_an_objects_logit_falls_near_the_others_and_there_only():
+    net, masks = tiny(1).streams[0], torch.zeros(1, 5, 64, 160)
+    frame, maps = torch.rand(1, 3, 64, 160), torch.rand(1, 1, 64, 160)
+    masks[:, 1, 16:32, 16:48] = 1
+    with torch.no_grad():
+        def fall():
+            net.apart.fill_(0.0)
+            before = net(frame, maps, masks)
+            net.apart.fill_(3.0)
+            return (before - net(frame, maps, masks))[0]
+
+        alone = fall()
+        assert not alone[0].any() and not alone[2].any(), "the background, and an object that is alone"
+        masks[:, 3, 16:48, 112:144] = 1
+        both = fall()
+    assert not both[0].any() and both[2, 30, 128] > 1 and both[4, 24, 32] > 0.5
+    assert both[2, 24, 32].abs() < 1e-6 and both[4, 30, 128].abs() < 1e-6, "not where it is itself"
+
+
 def test_a_start_from_masktrack_says_what_masktrack_says():
     """One object: its slot's logit is MaskTrack's, up to the small differences that tell slots apart; free slots are
     not heard."""
@@ -334,18 +353,23 @@ def test_bad_options_are_told_in_a_sentence():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("streams", [1, 2])
-def test_training_teaches_it_to_tell_two_objects_apart(streams):
-    """From MaskTrack's start, a few steps on toy clips: both objects of an unseen clip are followed in one pass."""
+def test_training_lowers_the_loss_and_leaves_two_objects_apart(streams):
+    """A few steps on toy clips: less loss on other examples, and both objects of an unseen clip in one pass."""
     sources = [Source("toy", toy.training(12), 1.0)]
-    recipe = L.recipe(sources, "toy", steps=40, batch=4, size=(96, 160), streams=streams, count=40)
+    pool = moments.Pool(sources, 40, L.maps_of)
+    recipe = L.recipe(sources, "toy", steps=30, batch=4, size=(96, 160), streams=streams, pool=pool)
     optimizer = torch.optim.AdamW(recipe.groups)
-    for step in range(40):
+    others = [recipe.loss(0, np.random.default_rng([9, i])).item() for i in range(5)]
+    for step in range(30):
         loss = recipe.loss(step, np.random.default_rng([0, step]))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    clip: Clip = toy.clip(9, length=6, objects=2, split="val")
+    after = [recipe.loss(0, np.random.default_rng([9, i])).item() for i in range(5)]
+    assert np.mean(after) < 0.9 * np.mean(others), (others, after)
+    recipe.model.eval()
+    clip = toy.clip(9, length=6, objects=2, split="val")
     result = engine.run(L.LucidTracker(recipe.model, L.Config(steps=0)), clip)
     for k in clip.ids:
         said, truth = result.masks[5] == k, clip.masks[5] == k
-        assert (said & truth).sum() / (said | truth).sum() > 0.5
+        assert (said & truth).sum() / (said | truth).sum() > 0.7
