@@ -1,0 +1,317 @@
+"""FusionSeg: learning to combine motion and appearance for fully automatic segmentation of generic objects in videos
+(Jain, Xiong, Grauman, CVPR 2017). Nobody says which object: what is segmented is what stands out, what moves, or both.
+
+    a = appearance( frame_t )                       logits of background and foreground, per pixel
+    m = motion( colours( flow from t to t+1 ) )     the same kind of network, shown the flow as a picture
+    fused = conv3x3( max( branch_A(a), branch_M(m), branch_AM([a, m]) ) )        branch: 1x1 convolution, ReLU
+
+The streams fail differently. A parked car looks like an object and does not move; a dancer before a crowd is one of
+many people and the only one who moves; who stands still for a moment moves no more than the wall. So one stream being
+sure can be enough (branches A and M), and sometimes only both together are (branch AM). The maximum is that "or"; the
+public network leaves the combining operation unnamed, and here it is the maximum.
+
+Kept: flow as colours, so that both streams start from ImageNet; 2-channel logits per stream; three parallel branches
+and the 3x3 convolution; streams trained apart, and frozen while the fusion learns on clips that neither has seen (else
+it would learn to trust the one that knows them by heart). Changed: ResNet-101 is replaced by EfficientNet-Lite0 with a
+top-down decoder, Liu's flow by DIS; the camera's part of it, an affine fit, is taken off before the colours, since
+thirty videos are too few to learn what cameras do. The last frame has no next one: its flow is the one back to the
+frame before, turned round. Dropped: weakly labelled videos and images; all there is are DAVIS's training clips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vos_teach.clip import VOID, Clip, VosError
+from vos_teach.data import composite, toy
+from vos_teach.data.augment import light
+from vos_teach.data.fields import moved, picture, placed, restless, steady
+from vos_teach.data.flow import Estimator, estimate, tensors
+from vos_teach.data.sample import Source, _draw
+from vos_teach.nn.backbone import backbone
+from vos_teach.nn.head import TopDown, groups, seeded
+from vos_teach.nn.recipe import Recipe
+from vos_teach.ops.losses import soft_iou
+from vos_teach.weights import load_into, load_part
+
+STREAMS = ("appearance", "motion", "both")
+PARTS = ("appearance", "motion", "fusion")
+Fuse = Callable[[Tensor, Tensor], Tensor]  # the streams' logits B,2,H,W each -> probabilities B,2,H,W
+
+
+@dataclass(frozen=True)
+class Config:
+    """One configuration per scale."""
+
+    backbone: str = "lite0"
+    weights: str | None = "fusionseg"  # those that ship
+
+
+SCALES = {"toy": Config(), "small": Config(), "paper": Config(backbone="resnet50", weights=None)}
+
+
+class Fusion(nn.Module):
+    """Three branches side by side, their maximum, and a 3x3 convolution."""
+
+    def __init__(self, width: int = 16):
+        super().__init__()
+        self.appearance, self.motion = nn.Conv2d(2, width, 1), nn.Conv2d(2, width, 1)
+        self.both = nn.Conv2d(4, width, 1)
+        self.last = nn.Conv2d(width, 2, 3, padding=1, padding_mode="replicate")
+
+    def forward(self, a: Tensor, m: Tensor) -> Tensor:
+        """Logits B,2,H,W of each stream -> fused logits B,2,H,W."""
+        branches = self.appearance(a), self.motion(m), self.both(torch.cat([a, m], 1))  # B,16,H,W each
+        return self.last(torch.stack([F.relu(b) for b in branches]).amax(0))
+
+
+class Stream(nn.Module):
+    """One picture in, background's and foreground's logits out. Appearance and motion differ in the picture alone."""
+
+    def __init__(self, name: str = "lite0", pretrained: bool = True):
+        super().__init__()
+        self.trunk = backbone(name, pretrained)
+        self.trunk.stages[0].requires_grad_(False)  # edges are edges; stride 2 is half of a step's time
+        self.decoder = TopDown(self.trunk.channels)
+        self.score = nn.Conv2d(16, 2, 1)
+        self.to(memory_format=torch.channels_last)  # depthwise convolutions are faster so, on CPUs
+
+    def forward(self, image: Tensor) -> Tensor:
+        """B,3,H,W in [0,1] -> logits B,2,H,W."""
+        logits = self.score(self.decoder(self.trunk(image)))  # B,2,H/2,W/2
+        return F.interpolate(logits, image.shape[-2:], mode="bilinear", align_corners=False)
+
+
+class Network(nn.Module):
+    """Both streams and their fusion."""
+
+    def __init__(self, name: str = "lite0", pretrained: bool = True):
+        super().__init__()
+        self.appearance, self.motion, self.fusion = Stream(name, pretrained), Stream(name, pretrained), Fusion()
+
+
+class FusionSeg:
+    """The system: every frame by itself, from its colours and its motion to the next frame.
+
+    stream: "both", or the one that works alone; fuse: what takes the place of the learnt fusion.
+    """
+
+    task, causal, seed = "zero-shot", False, 0
+
+    def __init__(self, net: Network, stream: str = "both", flow: str | Estimator = "dis", fuse: Fuse | None = None,
+                 device: str = "cpu"):
+        self.net, self.device = net.to(device).eval(), device
+        self.stream, self.flow, self.fuse = stream, flow, fuse
+
+    @torch.no_grad()
+    def segment(self, frames: Sequence[Tensor], masks: Tensor | None = None) -> Tensor:
+        """See Whole: T frames 3,H,W -> T,2,H,W probabilities. `masks` is not looked at."""
+        return torch.cat([self.look(frames, t) for t in range(len(frames))])
+
+    def look(self, frames: Sequence[Tensor], t: int) -> Tensor:
+        """Frame t of the clip -> 1,2,H,W probabilities."""
+        if self.stream != "motion":
+            a = self.net.appearance(frames[t][None])
+            if self.stream == "appearance":
+                return torch.softmax(a, 1)
+        m = self.net.motion(self.seen_motion(frames, t)[None])
+        if self.stream == "motion":
+            return torch.softmax(m, 1)
+        return torch.softmax(self.net.fusion(a, m), 1) if self.fuse is None else self.fuse(a, m)
+
+    def seen_motion(self, frames: Sequence[Tensor], t: int) -> Tensor:
+        """What the motion stream is shown of frame t: 3,H,W in [0,1]. One frame alone does not move."""
+        now = frames[t]
+        if t + 1 < len(frames):
+            flow = tensors(now, frames[t + 1], self.flow)
+        elif t > 0:
+            flow = -tensors(now, frames[t - 1], self.flow)
+        else:
+            flow = now.new_zeros(2, *now.shape[-2:])
+        return tensor(picture(steady(flow.permute(1, 2, 0).cpu().numpy()))).to(now)
+
+
+def tensor(image: np.ndarray) -> Tensor:
+    """H,W,3 uint8 -> 3,H,W in [0,1]."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float() / 255
+
+
+def fusionseg(device: str = "cpu", scale: str = "small", weights: str | None = None, flow: str | Estimator = "dis",
+              fuse: Fuse | None = None, stream: str = "both") -> FusionSeg:
+    """Build FusionSeg. weights: a safetensors file instead of the one that ships; flow: a name of data.flow.NAMES or a
+    function of two frames; fuse: (appearance logits, motion logits) -> probabilities, B,2,H,W each, instead of the
+    learnt fusion; stream: "appearance" or "motion" for one alone.
+    """
+    if scale not in SCALES:
+        raise VosError(f"there is no scale '{scale}'; choose from: {', '.join(SCALES)}")
+    if stream not in STREAMS:
+        raise VosError(f"stream is '{stream}'; choose from: {', '.join(STREAMS)}")
+    if fuse is not None and stream != "both":
+        raise VosError(f"the {stream} stream alone leaves nothing to fuse: leave out fuse, or take stream 'both'")
+    config = SCALES[scale]
+    if (source := weights or config.weights) is None:
+        raise VosError("this scale ships no weights; train some (vos-teach train fusionseg --scale paper) and give "
+                       "their file as weights")
+    net = new_network(config.backbone, pretrained=False)
+    load_into(net, source)
+    return FusionSeg(net, stream, flow, fuse, device)
+
+
+def appearance(device: str = "cpu", scale: str = "small", weights: str | None = None) -> FusionSeg:
+    """The appearance stream alone: what stands out in a frame."""
+    return fusionseg(device, scale, weights, stream="appearance")
+
+
+def motion(device: str = "cpu", scale: str = "small", weights: str | None = None, flow: str | Estimator = "dis"
+           ) -> FusionSeg:
+    """The motion stream alone: what moves otherwise than the camera."""
+    return fusionseg(device, scale, weights, flow, stream="motion")
+
+
+def new_network(name: str, pretrained: bool) -> Network:
+    """A network whose new layers start alike in every run."""
+    return seeded(lambda: Network(name, pretrained))
+
+
+def objective(logits: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy plus one minus the soft Jaccard index; B,2,H,W and B,H,W int64 of 0, 1 and void -> scalar."""
+    p = torch.softmax(logits, 1)[:, 1] * (target != VOID)
+    return F.cross_entropy(logits, target, ignore_index=VOID) + (1 - soft_iou(p, (target == 1).to(p))).mean()
+
+
+def lit(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The frame in another light, and often in other colours: thirty videos must not be known by theirs."""
+    if rng.random() < 0.3:
+        frame = frame[..., rng.permutation(3)]
+    if rng.random() < 0.3:
+        grey = frame.mean(-1, keepdims=True)
+        frame = (grey + (frame - grey) * rng.uniform(0, 0.7)).astype(np.uint8)
+    if rng.random() < 0.2:
+        frame = cv2.GaussianBlur(frame, (0, 0), rng.uniform(0.5, 1.5))
+    return light(np.ascontiguousarray(frame), rng, 0.35)
+
+
+class Examples:
+    """Training examples: frames, their flow to the next frame, and all objects as foreground.
+
+    Flow is found once a frame and kept (half precision, 0.4 MB each at 240p).
+    """
+
+    def __init__(self, sources: Sequence[Source], size: tuple[int, int]):
+        self.sources, self.size, self.kept = sources, size, {}  # type: ignore[var-annotated]
+
+    def flow(self, clip: Clip, t: int) -> np.ndarray:
+        """The steady flow from frame t on, H,W,2."""
+        if (clip.name, t) not in self.kept:
+            found = estimate(clip.frames[t], clip.frames[t + 1])
+            self.kept[clip.name, t] = steady(found).astype(np.float16)
+        return self.kept[clip.name, t].astype(np.float32)
+
+    def draw(self, rng: np.random.Generator, batch: int, frames: bool = True, fields: bool = True
+             ) -> tuple[Tensor | None, Tensor | None, Tensor]:
+        """Frames B,3,H,W, flow's pictures B,3,H,W (None where not asked for), and targets B,H,W of 0, 1 and void."""
+        clips, batch, size = _draw(self.sources, rng, batch, self.size)
+        images, flows, targets = [], [], []
+        while len(targets) < batch:
+            clip = clips[rng.integers(len(clips))]
+            t = int(rng.integers(len(clip) - 1))
+            if (labels := clip.masks[t]) is None:
+                continue
+            mask = np.where(labels == VOID, VOID, labels > 0).astype(np.uint8)
+            matrix = placed(clip.size, rng, size, (0.75, 1.5))
+            mask = cv2.warpAffine(mask, matrix, size[::-1], flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT_101)
+            if not (mask == 1).any():
+                continue
+            if frames:
+                frame = cv2.warpAffine(clip.frames[t], matrix, size[::-1], borderMode=cv2.BORDER_REFLECT_101)
+                images.append(tensor(lit(frame, rng)))
+            if fields:
+                field, gain = moved(self.flow(clip, t), matrix, size), float(np.exp(rng.uniform(-0.4, 0.4)))
+                if not frames and rng.random() < 0.04:  # nothing moves: there is nothing to find
+                    field, mask = field * 0, mask * 0
+                flows.append(tensor(picture(restless(field, rng), gain)))
+            targets.append(torch.from_numpy(mask).long())
+        return *(torch.stack(x) if x else None for x in (images, flows)), torch.stack(targets)
+
+
+def divided(sources: Sequence[Source]) -> tuple[list[Source], list[Source], list[Source]]:
+    """Clips for the appearance stream, the motion stream, and the fusion: every fifth is the fusion's alone.
+
+    Toy clips are made anew without moving things that count as background, as here all that moves is foreground. A
+    quarter of the appearance stream's batches are composites, all objects foreground: new grounds for known things.
+    """
+    seen, unseen, looks = [], [], []
+    for source in sources:
+        clips = list(source.clips)
+        if clips[0].forward_flow is not None:
+            clips = toy.training(len(clips), distractors=0, similar=0)
+        ours, theirs = [c for i, c in enumerate(clips) if i % 5 != 2], clips[2::5]
+        seen.append(Source(source.name, ours, source.share))
+        unseen.append(Source(source.name, theirs or ours, source.share))
+        alone = [c for c in ours if len(c.ids) == 1]
+        if clips[0].forward_flow is None and len(alone) > 1:
+            looks += [Source(source.name, ours, 0.75 * source.share),
+                      Source(source.name + "+", composite.suite(alone, 10 * len(alone)), 0.25 * source.share)]
+        else:
+            looks.append(seen[-1])
+    return looks, seen, unseen
+
+
+def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 2400, batch: int = 4,
+           size: tuple[int, int] = (224, 384), device: str = "cpu", part: str = "all",
+           start: dict[str, str | Path] | None = None) -> Recipe:
+    """Training: what `vos-teach train fusionseg` runs. size: the crops' height and width.
+
+    part: "appearance", "motion" or "fusion" trains that one alone, so that the streams can be trained side by side on
+    two machines; "all": the three at once, each from its own examples and with no gradient between them, which
+    comes to the same. start: part -> a file to take it from, {"appearance": ..., "motion": ...} for the fusion.
+    """
+    if part not in (*PARTS, "all"):
+        raise VosError(f"part is '{part}'; choose from: {', '.join(PARTS)}, all")
+    net = new_network(SCALES[scale].backbone, pretrained=True).to(device)
+    for name, file in (start or {}).items():
+        load_part(getattr(net, name), file, name)
+    chosen = PARTS if part == "all" else (part,)
+    examples = dict(zip(PARTS, (Examples(x, size) for x in divided(sources)), strict=True))
+
+    def loss(step: int, rng: np.random.Generator) -> Tensor:
+        total = torch.zeros((), device=device)
+        seeds = rng.integers(2**31, size=len(PARTS))  # so that a part alone sees the same examples
+        for name, seed in zip(PARTS, seeds, strict=True):
+            if name not in chosen:
+                continue
+            own = np.random.default_rng(seed)
+            images, flows, target = examples[name].draw(own, batch, name != "motion", name != "appearance")
+            if name == "fusion":
+                with torch.no_grad():  # the streams are frozen
+                    a, m = net.appearance(images.to(device)), net.motion(flows.to(device))
+                logits = net.fusion(a, m)
+            else:
+                logits = getattr(net, name)((images if name == "appearance" else flows).to(device))
+            total = total + objective(logits, target.to(device))
+        return total
+
+    rates: list[dict[str, Any]] = []
+    for name in chosen:
+        one = getattr(net, name)
+        rates += [{"params": list(one.parameters()), "lr": 1e-2}] if name == "fusion" else groups(one, 5e-4, 2e-3)
+    return Recipe(net, loss, rates, steps, {"batch": batch, "size": size, "part": part})
+
+
+def recipe_appearance(sources: Sequence[Source], scale: str = "small", **options: Any) -> Recipe:
+    """What `vos-teach train fusionseg-appearance` runs."""
+    return recipe(sources, scale, part="appearance", **options)
+
+
+def recipe_motion(sources: Sequence[Source], scale: str = "small", **options: Any) -> Recipe:
+    """What `vos-teach train fusionseg-motion` runs."""
+    return recipe(sources, scale, part="motion", **{"size": (192, 320), **options})  # flow has no fine detail
