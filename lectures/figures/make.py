@@ -247,9 +247,9 @@ def arrow(axes, a: tuple[float, float], b: tuple[float, float], colour: str = vi
                                    shrinkB=0, **more))
 
 
-def canvas(width: float, height: float):
-    """A figure whose axes are its inches."""
-    made = blank(width, height)
+def canvas(width: float, height: float, zoom: float = 1.0):
+    """A figure whose axes are its inches. zoom: below 1 it is drawn smaller, so that its text is larger beside it."""
+    made = blank(width * zoom, height * zoom)
     axes = made.add_subplot()
     axes.set_xlim(0, width)
     axes.set_ylim(0, height)
@@ -683,7 +683,7 @@ def flow_drift() -> Figure:
 @figure
 def fusionseg_network() -> Figure:
     """FusionSeg: two streams and a fusion that is learnt."""
-    made, axes = canvas(12.4, 4.2)
+    made, axes = canvas(12.4, 4.2, 0.84)
     for y, colour, data, stream, letter in ((3.3, BLUE, "frame t", "appearance stream", "A"),
                                             (0.9, RED, "flow t to t+1,\nas a colour picture", "motion stream", "M")):
         box(axes, 1.35, y, 2.3, 0.95, data, "#555555", 13)
@@ -701,7 +701,7 @@ def fusionseg_network() -> Figure:
     arrow(axes, (7.0, 0.9), (7.4, 0.9), RED)
     arrow(axes, (6.9, 3.05), (7.4, 2.25), BLUE)
     arrow(axes, (6.9, 1.15), (7.4, 1.95), RED)
-    box(axes, 10.75, 2.1, 0.9, 1.0, "combine", GREEN, 12)
+    box(axes, 10.75, 2.1, 0.95, 1.0, "combine", GREEN, 11)
     arrow(axes, (11.25, 2.1), (11.5, 2.1))
     box(axes, 11.93, 2.1, 0.75, 1.0, "3x3\nconv", GREEN, 12)
     arrow(axes, (11.93, 1.58), (11.93, 1.05))
@@ -714,14 +714,14 @@ def fusionseg_network() -> Figure:
 @figure
 def maskrnn_cell() -> Figure:
     """MaskRNN, one object, one frame: warp, two nets, sum, gate by the box."""
-    made, axes = canvas(12.6, 4.3)
+    made, axes = canvas(12.6, 4.3, 0.84)
     box(axes, 0.95, 2.15, 1.5, 0.8, "mask t-1", GREEN, 14)
     box(axes, 2.95, 2.15, 1.3, 0.8, "warp", GOLD, 14)
     arrow(axes, (1.73, 2.15), (2.27, 2.15), GREEN)
     box(axes, 2.95, 0.55, 1.9, 0.75, "flow t to t-1", "#555555", 13)
     arrow(axes, (2.95, 0.95), (2.95, 1.72))
     for y, colour, net, data in ((3.3, BLUE, "appearance net", "frame t"),
-                                 (1.0, RED, "flow net", "|flow| back, |flow| on")):
+                                 (1.0, RED, "flow net", "|flow|, both ways")):
         box(axes, 6.2, y, 2.35, 0.95, f"{net}\n+ {data}", colour, 13)
         arrow(axes, (3.63, 2.15), (5.0, y - 0.15 * np.sign(y - 2.15)), GREEN)
         arrow(axes, (7.4, y - 0.15 * np.sign(y - 2.15)), (8.05, 2.15 + 0.12 * np.sign(y - 2.15)), colour)
@@ -743,7 +743,7 @@ def maskrnn_cell() -> Figure:
 @figure
 def maskrnn_unrolled() -> Figure:
     """MaskRNN unrolled over three frames: what is passed on is the mask, and the gradient comes back along it."""
-    made, axes = canvas(12.4, 3.6)
+    made, axes = canvas(12.4, 3.6, 0.84)
     for i in range(4):
         x = 0.9 + 3.4 * i
         box(axes, x, 2.1, 1.2, 0.75, f"mask {i}", GREEN, 14)
@@ -766,7 +766,7 @@ def maskrnn_unrolled() -> Figure:
 @figure
 def lucid_streams() -> Figure:
     """LucidTracker: two streams against one, and where an extra input channel would go."""
-    made, axes = canvas(12.6, 4.4)
+    made, axes = canvas(12.6, 4.4, 0.84)
     axes.text(2.9, 4.2, "two streams", fontsize=15, ha="center", color="#222222", weight="bold")
     for y, colour, data in ((3.2, BLUE, "frame t\n+ warped mask"), (1.7, RED, "|flow|\n+ warped mask")):
         box(axes, 1.1, y, 1.9, 0.95, data, "#555555", 13)
@@ -792,7 +792,7 @@ def lucid_streams() -> Figure:
 @figure
 def mask_channels() -> Figure:
     """N passes with one mask channel against one pass with N."""
-    made, axes = canvas(12.6, 4.0)
+    made, axes = canvas(12.6, 4.0, 0.84)
     axes.text(2.9, 3.8, "N passes", fontsize=15, ha="center", color="#222222", weight="bold")
     for i, (y, colour) in enumerate(((3.1, BLUE), (2.1, RED), (1.1, GREEN))):
         box(axes, 1.15, y, 1.9, 0.66, f"frame, mask {i + 1}", colour, 12.5)
