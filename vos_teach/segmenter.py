@@ -103,6 +103,11 @@ class WholeClip:
         self.system, self.frames, self.task, self.seed = system, frames, system.task, 0
         self.t = 0
 
+    @property
+    def finetune_seconds(self) -> float:
+        """The system's own, if it has such."""
+        return float(getattr(self.system, "finetune_seconds", 0.0))
+
     def start(self, frame: Tensor, masks: Tensor | None = None) -> Tensor:
         """See Segmenter."""
         self.system.seed, self.t = self.seed, 0
