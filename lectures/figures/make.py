@@ -733,6 +733,7 @@ def maskrnn_cell() -> Figure:
     box(axes, 11.75, 2.15, 1.3, 0.8, "mask t", GREEN, 14)
     box(axes, 9.95, 3.75, 2.3, 0.75, "localisation net", PINK, 13)
     arrow(axes, (9.95, 3.35), (9.95, 2.6), PINK)
+    arrow(axes, (7.4, 3.5), (8.77, 3.65), BLUE)
     axes.text(10.1, 2.98, "box, enlarged", fontsize=12, color=PINK, va="center")
     arrow(axes, (2.95, 2.57), (8.77, 4.0), PINK, connectionstyle="angle,angleA=90,angleB=0,rad=12")
     axes.text(9.9, 0.9, "the same for every object;\nthen, per pixel, the largest wins", fontsize=12, color=viz.INK,

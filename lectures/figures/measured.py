@@ -177,7 +177,7 @@ def say_objects(found: dict) -> str:
 
 
 SAYS: dict[str, tuple[Callable[[dict], str], str]] = {  # mark -> how to say it, and what measures it
-    "warping": (say_warping, ""),
+    "warping": (say_warping, "python lectures/figures/measured.py"),
     "objects": (say_objects, "vos-teach claim objects --data YOUTUBEVOS"),
     "systems": (say_systems, "vos-teach bench fusionseg maskrnn lucidtracker --data davis --year 2016 --steps 160"),
     "composites": (say_composites, "vos-teach bench maskrnn lucidtracker --data composites --year 2016 --steps 160"),
