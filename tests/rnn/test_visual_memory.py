@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vos_teach import engine
+from vos_teach import engine, train
 from vos_teach.clip import VosError
 from vos_teach.data import toy
 from vos_teach.data.flow import between, known
@@ -128,6 +128,13 @@ def test_first_the_motion_network_is_trained_alone_then_it_is_frozen():
         everything = {name.split(".")[0] for name, _ in recipe.model.named_parameters()}
         assert learnt[0] == {"motion"}
         assert learnt[1] == (everything if joint else everything - {"motion"})
+
+
+def test_a_training_killed_between_its_two_parts_goes_on_bit_for_bit(tmp_path):
+    for out, stops in (("whole", [None]), ("broken", [3, None])):
+        for stop in stops:
+            path = train.fit(small_recipe(steps=6, first=0.5), tmp_path / out, stop_after=stop)
+    assert path.read_bytes() == (tmp_path / "whole" / "weights.safetensors").read_bytes()
 
 
 def test_the_motion_network_sees_flow_alone_and_the_memory_one_map_of_it(clip, frames):
