@@ -18,4 +18,11 @@ RIGHT = {
     "lab2.q_learns": "c",
     "lab2.q_leaves": "d",
     "lab2.q_masks": "c",
+    "lab3.q_aperture": "b",
+    "lab3.q_fetch": "b",
+    "lab3.q_hidden": "c",
+    "lab3.q_one_pass": "b",
+    "lab3.q_rnn": "c",
+    "lab3.q_still": "b",
+    "lab3.q_which": "b",
 }
