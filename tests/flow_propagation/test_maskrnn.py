@@ -50,7 +50,7 @@ class Says(torch.nn.Module):
         super().__init__()
         self.say, self.seen = say, []
 
-    def forward(self, frame, maps):
+    def look(self, frame, maps):
         self.seen.append(maps[:, 0].detach().clone())
         return self.say(frame, maps[:, 0]), torch.zeros(len(frame), 24, frame.shape[-2] // 16, frame.shape[-1] // 16)
 
@@ -198,9 +198,22 @@ def test_an_empty_warped_mask_has_no_gate_and_what_is_not_found_stays(clip):
 
 
 def test_a_still_clip_of_a_network_that_trusts_its_mask(clip):
-    result = R.MaskRNN(saying(echo), TINY, "dis").segment([clip.frame(0)] * 5, clip.objects(0))
+    net = saying(echo)
+    result = R.MaskRNN(net, TINY, "dis").segment([clip.frame(0)] * 5, clip.objects(0))
     for prob in result:
         assert torch.equal(prob[1:] > 0.5, clip.objects(0))
+    assert [len(x) for x in net.appearance.seen] == [2] * 4, "both objects in one pass, as long as they share a network"
+
+
+def test_objects_of_one_pass_do_not_meet(clip):
+    net, frames = heard(tiny()).eval(), [clip.frame(t) for t in range(3)]
+    both, apart = clip.objects(0), []
+    system = R.MaskRNN(net, TINY)
+    back, ahead = R.flows(frames)
+    for k in (0, 1):
+        apart.append(system.look([net], both[k : k + 1].float(), frames[1], back[0], ahead[0]))
+    together = system.look([net, net], both.float(), frames[1], back[0], ahead[0])
+    assert torch.allclose(together, torch.cat(apart), atol=1e-6)
 
 
 def test_a_pixel_stays_in_the_state_of_who_wants_it_most(clip):
@@ -231,7 +244,7 @@ def test_each_network_sees_what_the_docstring_says():
     with torch.no_grad():
         base, maps = net.step(mask, frame, a * 0, b).logit, net.motion
         assert torch.allclose(
-            base, net.appearance(frame, mask[:, None])[0]
+            base, net.appearance.look(frame, mask[:, None])[0]
             + maps(torch.cat([R.speed(torch.stack([a * 0, b], 1)), mask[:, None]], 1)), atol=1e-6)
         assert not torch.allclose(net.step(mask, frame, a * 0, 3 * b).logit, base), "the next frame's flow is heard"
         assert torch.allclose(net.step(mask, frame, a * 0, -b).logit, base), "its size only"

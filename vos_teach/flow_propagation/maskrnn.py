@@ -94,7 +94,7 @@ def speed(flow: Tensor) -> Tensor:
 class Appearance(Guided):
     """A: frame and warped mask in; logit and the coarsest features out. Parameters are MaskTrack's, name by name."""
 
-    def forward(self, frame: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
+    def look(self, frame: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
         """B,3,H,W and B,1,H,W -> B,H,W and B,C,H/16,W/16."""
         features = self.trunk(torch.cat([frame, maps], 1))
         logit = self.score(self.decoder(features))
@@ -113,8 +113,8 @@ class Motion(nn.Module):
         self.trunk = Backbone(stages, channels, (2, 4, 8, 16), (0.5,) * 3, (0.5,) * 3)
         self.decoder = TopDown(channels, (16, 24, 32, 48))
         self.score = nn.Conv2d(16, 1, 1)
-        nn.init.zeros_(self.score.weight)
-        nn.init.zeros_(self.score.bias)
+        for p in self.score.parameters():
+            nn.init.zeros_(p)
 
     def forward(self, maps: Tensor) -> Tensor:
         """B,3,H,W in [0,1] -> B,H,W."""
@@ -129,8 +129,8 @@ class Localiser(nn.Module):
         super().__init__()
         self.narrow = nn.Conv2d(channels, 32, 1)
         self.hidden, self.out = nn.Linear(33 * 7 * 7, 64), nn.Linear(64, 4)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        for p in self.out.parameters():
+            nn.init.zeros_(p)
 
     def forward(self, feature: Tensor, mask: Tensor, box: Tensor) -> Tensor:
         """B,C,h,w; B,H,W; boxes B,4 in pixels of the mask -> deltas B,4."""
@@ -167,14 +167,14 @@ class Network(nn.Module):
         t+1, B,2,H,W in pixels -> what is seen at t, the next state in it.
         """
         warped = self.warp(mask[:, None], back)  # B,1,H,W
-        logit, feature = self.appearance(frame, warped)
+        logit, feature = self.appearance.look(frame, warped)
         logit = logit + self.motion(torch.cat([speed(torch.stack([back, ahead], 1)), warped], 1))
         rough, there = boxes_of(warped[:, 0])
         deltas = self.localiser(feature, warped[:, 0], refine(rough, torch.zeros_like(rough), LARGER))
         new = torch.sigmoid(logit)
         if self.gate:
             sure = deltas.detach().clamp(-MOST, MOST) * there[:, None]  # nothing there: all of the frame stays open
-            new = new * inside(refine(rough, sure, LARGER), mask.shape[-2:])
+            new = new * inside(refine(rough, sure, LARGER), (mask.shape[-2], mask.shape[-1]))
         return Seen(new, logit, rough, there, deltas)
 
 
@@ -201,7 +201,7 @@ def flows(frames: Sequence[Tensor], flow: str | Estimator = "dis") -> tuple[Tens
 
 
 def unroll(net: Network, frames: Tensor, back: Tensor, ahead: Tensor, first: Tensor, target: Tensor,
-           through_time: bool = True) -> Tensor:
+           *, through_time: bool = True) -> Tensor:
     """The loss of short clips: frames B,T,3,H,W, flow B,T-1,2,H,W each, masks of frame 0 B,H,W, target B,T,H,W.
 
     The mean over frames 1..T-1, each seen from the network's own last mask. through_time=False: no gradient runs
@@ -230,7 +230,7 @@ class MaskRNN:
         assert masks is not None, "a one-shot system needs the masks of its first frame"
         begin = time.perf_counter()
         nets = [self.learn(frames[0], mask) if mask.any() else None for mask in masks]
-        self.finetune_seconds = time.perf_counter() - begin if any(nets) and self.config.steps != 0 else 0.0
+        self.finetune_seconds = time.perf_counter() - begin if masks.any() and self.config.steps != 0 else 0.0
         state, results = given(masks)[1:], [given(masks)]
         for t in range(1, len(frames)):
             now = [frames[i] for i in range(t - 1, min(t + 2, len(frames)))]
@@ -244,11 +244,14 @@ class MaskRNN:
 
     @torch.no_grad()
     def look(self, nets: Sequence[Network | None], state: Tensor, frame: Tensor, back: Tensor, ahead: Tensor) -> Tensor:
-        """A step of all objects: state K,H,W -> K,H,W. An object without a network was not asked for."""
+        """A step of all objects: state K,H,W -> K,H,W. An object without a network was not asked for; those that
+        share one, as all do without fine-tuning, go through it together."""
         prob = torch.zeros_like(state)
-        for k, net in enumerate(nets):
+        for net in dict.fromkeys(nets):
             if net is not None:
-                prob[k] = net.step(state[k : k + 1], frame[None], back[None], ahead[None]).mask[0]
+                rows = [k for k, own in enumerate(nets) if own is net]
+                seen = net.step(state[rows], *(x.expand(len(rows), -1, -1, -1) for x in (frame, back, ahead)))
+                prob[rows] = seen.mask
         return prob
 
     def learn(self, frame: Tensor, mask: Tensor) -> Network:

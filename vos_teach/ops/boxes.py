@@ -9,12 +9,9 @@ def boxes_of(mask: Tensor) -> tuple[Tensor, Tensor]:
     is there anything? Where not, the box is the whole frame.
     """
     on, (h, w) = mask.detach() > 0.5, mask.shape[-2:]
-    there = on.flatten(1).any(1)
-    sides = []
-    for line, size in ((on.any(1), w), (on.any(2), h)):  # B,W and B,H
-        line = (line | ~there[:, None]).float()
-        sides += [line.argmax(1), size - line.flip(1).argmax(1)]
-    return torch.stack([sides[0], sides[2], sides[1], sides[3]], 1).float(), there
+    columns, rows = on.any(1).float(), on.any(2).float()  # B,W and B,H; argmax: the first of the largest
+    box = [columns.argmax(1), rows.argmax(1), w - columns.flip(1).argmax(1), h - rows.flip(1).argmax(1)]
+    return torch.stack(box, 1).float(), on.flatten(1).any(1)
 
 
 def deltas_between(box: Tensor, goal: Tensor) -> Tensor:
