@@ -308,7 +308,7 @@ def rated(net: Network, rate: float, head_rate: float) -> list[dict]:
     return groups(net, rate, head_rate, ["appearance.trunk"])
 
 
-def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 1600, batch: int = 2,
+def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 800, batch: int = 2,
            size: tuple[int, int] = (192, 320), device: str = "cpu", length: int = 4, through_time: bool = True,
            start: str | Path | None = "masktrack") -> Recipe:
     """Training through time: what `vos-teach train maskrnn` runs. size: of the crops; length: frames of a clip.
