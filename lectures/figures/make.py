@@ -819,6 +819,24 @@ def mask_channels() -> Figure:
     return made
 
 
+@figure
+def objects_time() -> Figure:
+    """Seconds a frame against the number of objects, from stage3.json beside this file."""
+    kept = json.loads((HERE / "stage3.json").read_text(encoding="utf-8"))
+    if "objects" not in kept:
+        raise LookupError("vos-teach claim objects, then measured.py")
+    made, axes = viz.axes_of(7, 2.6, "objects", "seconds a frame")
+    for kind, said, colour, dash in (("each", "N passes", RED, viz.DASHES[1]),
+                                     ("one", "N channels", BLUE, viz.DASHES[0])):
+        seconds = kept["objects"]["passes"][kind]["seconds"]
+        axes.plot([int(n) for n in seconds], list(seconds.values()), marker="o", ms=7, lw=2.5, color=colour, ls=dash,
+                  label=said)
+    axes.set_xticks([int(n) for n in seconds])
+    axes.set_ylim(0, None)
+    axes.legend(frameon=False, fontsize=13, loc="center left", bbox_to_anchor=(1, 0.5))
+    return made
+
+
 def pixels(made: Figure) -> np.ndarray:
     """A drawing as an image, cut to what is drawn: constrained layout knows nothing of titles above images."""
     out = io.BytesIO()
@@ -831,7 +849,11 @@ def main(names: list[str]) -> None:
     if unknown := set(names) - set(MAKERS):
         raise SystemExit(f"there is no figure {', '.join(sorted(unknown))}; choose from: {', '.join(MAKERS)}")
     for name in names or MAKERS:
-        made = MAKERS[name]()
+        try:
+            made = MAKERS[name]()
+        except LookupError as error:
+            print(f"{name}: not measured yet ({error})")
+            continue
         suffix = ".jpg" if name in PHOTOS else ".png"
         print(viz.save(HERE / f"{name}{suffix}", pixels(made) if isinstance(made, Figure) else made), flush=True)
 

@@ -1,8 +1,9 @@
 """Fills in what page 3 says was measured: `python lectures/figures/measured.py [FOLDER ...]`, without any: runs/.
 
 Looks through the folders for what `vos-teach bench` and `vos-teach claim` have written (bench.json, streams.json,
-objects.json), keeps the figures in stage3.json beside this file, and writes them between the marks of the page. The
-newest run of a kind counts; what no run tells stays as it was kept. Says where each figure was found.
+objects.json), keeps the figures in stage3.json beside this file, and writes them between the marks of the page; time
+against objects is drawn, too. The newest run of a kind counts; what no run tells stays as it was kept. Says where each
+figure was found.
 """
 
 from __future__ import annotations
@@ -170,8 +171,10 @@ def say_objects(found: dict) -> str:
     for name in (k for k in found["passes"]["one"] if k.startswith("J")):
         j = [float(np.mean(list(found["passes"][k][name].values()))) for k in kinds]
         said.append(f"{name.removeprefix('J ')} {j[0]:.3f} in one pass, {j[1]:.3f} in one each")
-    return ("### N passes, or N channels: measured\n\nSeconds a frame with 1 to 5 objects:\n\n" + table(
-        "| objects | " + " | ".join(counts) + " |", "|---|" + "---:|" * len(counts), rows) + (
+    return ("### N passes, or N channels: measured\n\n:::{figure} figures/objects_time.png\n:alt: Seconds a frame "
+            "against the number of objects, 1 to 5, in two lines: one for N passes with one mask channel, one for a "
+            "single pass with N channels; the table below has the figures.\n:::\n\n" + table(
+        "| s/frame with objects | " + " | ".join(counts) + " |", "|---|" + "---:|" * len(counts), rows) + (
         f"\n\n**Ours**: the clip {found['clip']} of YouTube-VOS, {found['frames']} frames, two streams trained on "
         f"DAVIS-2016, seed 0, {found['height']}p, medians without fine-tuning. Mean J of all: {'; '.join(said)}."))
 
@@ -208,6 +211,10 @@ def main(folders: list[str]) -> None:
     kept["warping"] = warping()
     KEPT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     PAGE.write_text(fill(PAGE.read_text(encoding="utf-8"), kept), encoding="utf-8")
+    if "objects" in kept:
+        import make  # beside this file
+
+        make.main(["objects_time"])
 
 
 if __name__ == "__main__":
