@@ -91,7 +91,7 @@ class Network(nn.Module):
         self.trunk = backbone(name, pretrained)
         self.trunk.stages[0].requires_grad_(False)  # edges are edges; stride 2 is half of a step's time
         channels = self.trunk.channels
-        self.edge = nn.Conv2d(channels[0], 16, 3, padding=1)
+        self.edge = nn.Sequential(nn.Conv2d(channels[0], 16, 3, padding=1), nn.GroupNorm(8, 16))
         self.skip = nn.ModuleList(nn.Conv2d(c, d, 3, padding=1) for c, d in zip(channels[1:], hidden, strict=True))
         self.norm = nn.ModuleList(nn.GroupNorm(8, d) for d in hidden)
         self.down = nn.ModuleList(nn.Conv2d(d, e, 1) for d, e in zip(hidden[1:], hidden, strict=False))
@@ -99,7 +99,17 @@ class Network(nn.Module):
         self.lift = nn.Conv2d(hidden[0], 16, 3, padding=1)
         self.score = nn.Conv2d(16, 1, 1)
         self.stop = nn.Linear(sum(hidden), 1)
+        self.wake()
         self.trunk.to(memory_format=torch.channels_last)  # depthwise convolutions are faster so, on CPUs; gates are not
+
+    @torch.no_grad()
+    def wake(self) -> None:
+        """New layers so that h, which is small, and the mask, one channel of many, are heard from the start."""
+        self.lift.weight.mul_(8)
+        for cell, d in zip(self.cells, self.hidden, strict=True):
+            for w in (p for p in cell.parameters() if p.dim() == 4 and len(p) == 4 * d):  # gates i, f, o, g
+                w[:, d] *= 4
+                w[3 * d :, d, 1, 1] += torch.tensor([1.0, -1.0]).repeat(d // 2)  # half of the state starts as the mask
 
     def encode(self, frame: Tensor) -> list[Tensor]:
         """Frames B,3,H,W in [0,1] -> what the decoder sees of them, at strides 2, 4, 8 and 16: once for all objects."""
@@ -143,7 +153,7 @@ class Network(nn.Module):
             if states:
                 x = x + resize(self.down[level](states[0][0]), x)
             size, empty = x.shape[-2:], x.new_zeros(len(x), self.hidden[level], *x.shape[-2:])
-            known = x.new_zeros(len(x), 1, *size) if mask is None else F.adaptive_avg_pool2d(mask, size)
+            known = x.new_zeros(len(x), 1, *size) if mask is None else F.adaptive_avg_pool2d(mask, tuple(size))
             x = torch.cat([F.relu(x), known], 1)
             states.insert(0, self.recur(self.cells[level], x, (empty, empty) if space is None else space[level],
                                         empty if time is None else time[level]))
@@ -210,40 +220,31 @@ class RVOS:
 
 
 def rvos(device: str = "cpu", scale: str = "small", weights: str | None = None, init: str = "trained",
-         recurrence: str = "ST", cell: Cell = ConvLSTMCell, recur: Recur = space_time, **changes: Any) -> RVOS:
-    """Build RVOS for the one-shot task. weights: a safetensors file instead of the one that ships; init: "trained", or
-    "imagenet": a decoder that is not trained; recurrence: "S", "T" or "ST", to cut one of a network trained with both,
-    or with the weights of one trained without; cell, recur: see Network; changes: fields of Config.
+         recurrence: str = "ST", cell: Cell = ConvLSTMCell, recur: Recur = space_time, task: Task = "one-shot",
+         slots: int = 10, best: bool = False, **changes: Any) -> RVOS:
+    """Build RVOS. weights: a safetensors file instead of the one that ships; init: "trained", or "imagenet": a decoder
+    that is not trained; recurrence: "S", "T" or "ST", to cut one of a network trained with both, or with the weights of
+    one trained without; cell, recur: see Network; task, slots, best: see RVOS; changes: fields of Config.
     """
-    return RVOS(_built(scale, weights, init, recurrence, cell, recur, changes), device=device)
-
-
-def zero_shot(device: str = "cpu", scale: str = "small", weights: str | None = None, init: str = "trained",
-              recurrence: str = "ST", cell: Cell = ConvLSTMCell, recur: Recur = space_time, slots: int = 10,
-              best: bool = False, **changes: Any) -> RVOS:
-    """Build RVOS for the zero-shot task: the same network. slots: at most so many objects; best: only the one of the
-    greatest score; the rest as for `rvos`.
-    """
-    if slots < 1:
-        raise VosError(f"slots is {slots}: it must be at least 1")
-    return RVOS(_built(scale, weights, init, recurrence, cell, recur, changes), "zero-shot", slots, best, device)
-
-
-def _built(scale: str, weights: str | None, init: str, recurrence: str, cell: Cell, recur: Recur, changes: dict
-           ) -> Network:
     if scale not in SCALES:
         raise VosError(f"there is no scale '{scale}'; choose from: {', '.join(SCALES)}")
     if init not in ("trained", "imagenet"):
         raise VosError(f"init is '{init}'; choose from: trained, imagenet")
+    if slots < 1:
+        raise VosError(f"slots is {slots}: it must be at least 1")
     config = replace(SCALES[scale], **changes)
-    source = weights or config.weights
-    if init == "trained" and source is None:
-        raise VosError("this scale ships no weights; train some (vos-teach train rvos --scale paper) and give their "
-                       "file as weights, or start from init 'imagenet'")
     net = new_network(config, init == "imagenet", recurrence, cell, recur)
     if init == "trained":
+        if (source := weights or config.weights) is None:
+            raise VosError("this scale ships no weights; train some (vos-teach train rvos --scale paper) and give "
+                           "their file as weights, or start from init 'imagenet'")
         load_into(net, source)
-    return net
+    return RVOS(net, task, slots, best, device)
+
+
+def zero_shot(device: str = "cpu", scale: str = "small", **options: Any) -> RVOS:
+    """RVOS for the zero-shot task: the same network, and `rvos`'s options."""
+    return rvos(device, scale, task="zero-shot", **options)
 
 
 def new_network(config: Config, pretrained: bool, recurrence: str = "ST", cell: Cell = ConvLSTMCell,
@@ -278,10 +279,11 @@ def unroll(net: Network, frames: Tensor, labels: Tensor, counts: Tensor, task: T
     slots = int(counts.max()) + zero  # zero-shot, one more: it must say that nothing is left
     there = torch.arange(slots, device=frames.device) < counts.to(frames.device)[:, None]  # B,N
     truth = torch.stack([labels == k + 1 for k in range(slots)], 2).to(frames) * there[:, None, :, None, None]
-    losses, past, last = [], [None] * slots, truth[:, 0]
+    losses, last = [], truth[:, 0]
+    past: list[list[Tensor] | None] = [None] * slots
     first = ahead + 1 if ahead else 0  # the first frame with gradients
     features: list[list[Tensor]] = []
-    for span in (slice(0, first), slice(first, None)):  # B,T,N,H,W -> all frames of a span at once
+    for span in (slice(0, first), slice(first, None)):  # all frames of a span at once
         with torch.set_grad_enabled(span.start == first and torch.is_grad_enabled()):
             if (part := frames[:, span]).numel():
                 maps = [f.unflatten(0, part.shape[:2]) for f in net.encode(part.flatten(0, 1))]
@@ -289,7 +291,7 @@ def unroll(net: Network, frames: Tensor, labels: Tensor, counts: Tensor, task: T
     for t, seen in enumerate(features):
         with torch.set_grad_enabled(t >= first and torch.is_grad_enabled()):
             masks = None if zero else truth[:, max(0, t - 1)] if t < 2 or not inferred else last  # B,N,H,W
-            logits, scores, past = net.look(seen, None if masks is None else masks.unbind(1), past)
+            logits, scores, now = net.look(seen, None if masks is None else masks.unbind(1), past)
         if zero and t == 0:  # which slot is which object: now, and for all frames to come
             truth = truth.clone()
             for b, n in enumerate(counts.tolist()):
@@ -297,7 +299,7 @@ def unroll(net: Network, frames: Tensor, labels: Tensor, counts: Tensor, task: T
                 truth[b, :, chosen] = truth[b, :, :n].clone()
             if not ahead:
                 losses.append(F.binary_cross_entropy_with_logits(scores, there.to(scores)))
-        last = soft_aggregate(torch.sigmoid(logits.detach()) * there[..., None, None])[:, 1:]
+        past, last = list(now), soft_aggregate(torch.sigmoid(logits.detach()) * there[..., None, None])[:, 1:]
         if t >= first and (zero or t > 0):
             losses.append(objective(logits, truth[:, t], there, iou) / (len(features) - max(first, not zero)))
     return torch.stack(losses).sum()
@@ -328,6 +330,6 @@ def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 2000, b
         return unroll(net, drawn.frames.to(device), drawn.labels.to(device), drawn.counts, task, step >= 0.4 * steps,
                       ahead, match, iou)
 
-    return Recipe(net, loss, groups(net, 2e-4, 1e-3), steps,
+    return Recipe(net, loss, groups(net, 5e-4, 2e-3), steps,
                   {"batch": batch, "size": size, "trunk": trunk, "backbone": config.backbone, "tasks": tuple(tasks),
                    "recurrence": recurrence, "mix": mix})
