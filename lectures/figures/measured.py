@@ -131,7 +131,8 @@ def say_systems(found: dict) -> str:
         if name == "fusionseg":
             j, f = (f"{track[k]:.3f}" for k in "JF")
             rows.append(("MaskTrack (stage 2)", "mask", j, f, f"{STEPS} steps"))
-    return table("| system | given | J | F | online learning |", "|---|---|---:|---:|---|", rows) + f"\n\n**Ours**: {REAL}."
+    return table("| system | given | J | F | online learning |", "|---|---|---:|---:|---|", rows) + (
+        f"\n\n**Ours**: {REAL}.")
 
 
 def say_composites(found: dict) -> str:
