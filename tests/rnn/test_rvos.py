@@ -164,6 +164,16 @@ def test_late_objects_come_after_the_others_and_do_not_change_them(clip):
     assert both.step(clip.frame(3)).shape[0] == 3
 
 
+def test_a_given_mask_beats_who_claims_everything(clip):
+    net = tiny()
+    with torch.no_grad():
+        net.score.bias.fill_(30.0)
+    system, late = R.RVOS(net), clip.objects(1, [2])
+    system.start(clip.frame(0), clip.objects(0, [1]))
+    result = system.step(clip.frame(1), late)
+    assert (result[2][late[0]] > 0.99).all() and (result[1][~late[0]] > 0.99).all()
+
+
 def test_an_empty_mask_asks_for_nothing_and_the_next_is_still_followed(clip):
     system = R.RVOS(tiny())
     masks = torch.stack([torch.zeros(clip.size, dtype=torch.bool), clip.objects(0, [2])[0]])
@@ -232,8 +242,7 @@ def test_first_the_true_masks_then_the_inferred(inferred, monkeypatch):
     net, (frames, labels, counts) = tiny(), batch()
     labels[:, 2:] = labels[:, 2:].flip(-1)  # the objects move
     seen = spy(net, monkeypatch)
-    with torch.no_grad():
-        R.unroll(net, frames, labels, counts, "one-shot", inferred)
+    R.unroll(net, frames, labels, counts, "one-shot", inferred)
     given = [torch.stack(list(m), 1) for m in seen]
     truth = torch.stack([labels == 1, labels == 2], 2).float()
     assert torch.equal(given[0], truth[:, 0]) and torch.equal(given[1], truth[:, 0])
