@@ -171,7 +171,7 @@ RANK = {
     **dict.fromkeys([*STAGES, "engine"], 2),
     **dict.fromkeys(["registry", "lab"], 3),
     **dict.fromkeys(["train", "bench", "grading", "report"], 4),
-    **dict.fromkeys(["claims", "claims_streams", "demo"], 5),
+    **dict.fromkeys(["claims", "claims_recurrence", "claims_streams", "demo"], 5),
     "cli": 6,
 }
 
