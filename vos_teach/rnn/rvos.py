@@ -13,8 +13,8 @@ training the best assignment by soft IoU decides, among the first n slots for n 
 the rest of the clip it stays, or an object could be another one in every frame at no cost.
 
 Kept: both recurrences, both tasks, the ablation (recurrence "S", "T" or "ST"), soft IoU and matching once, the last
-mask on every level, first the true one, then the inferred (ST+), training on clips of 5 frames. "T" uses the spatial
-recurrence where there is no past, as the authors' code does, or all its zero-shot slots would be one. Changed: ONE
+mask on every level, first the true one, then the inferred (ST+), training on clips of 5 frames. Zero-shot, "T" looks
+aside in the first frame, as the authors' code does, or all its slots would be one for ever. Changed: ONE
 network, where the paper trains one for each task: a mask is +1 on the object, -1 off it, and 0 where none is known;
 ResNet-101 is EfficientNet-Lite0, started from OSVOS's parent; cross-entropy beside the soft IoU; masks are made
 exclusive before they are fed back. Added: the stop score, from the predecessor for still images (RSIS,
