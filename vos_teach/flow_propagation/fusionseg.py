@@ -25,18 +25,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vos_teach.clip import VOID, Clip, VosError
-from vos_teach.data import composite, toy
-from vos_teach.data.augment import light
-from vos_teach.data.fields import moved, picture, placed, restless, steady
-from vos_teach.data.flow import Estimator, estimate, tensors
-from vos_teach.data.sample import Source, _draw
+from vos_teach.clip import VOID, VosError
+from vos_teach.data.fields import picture, steady
+from vos_teach.data.flow import Estimator, tensors
+from vos_teach.data.foreground import Examples, divided, tensor
+from vos_teach.data.sample import Source
 from vos_teach.nn.backbone import backbone
 from vos_teach.nn.head import TopDown, groups, seeded
 from vos_teach.nn.recipe import Recipe
@@ -60,13 +58,22 @@ SCALES = {"toy": Config(), "small": Config(), "paper": Config(backbone="resnet50
 
 
 class Fusion(nn.Module):
-    """Three branches side by side, their maximum, and a 3x3 convolution."""
+    """Three branches side by side, their maximum, and a 3x3 convolution.
+
+    Two of the channels start as evidence for either class, so that an untrained fusion is about the streams' sum.
+    """
 
     def __init__(self, width: int = 16):
         super().__init__()
         self.appearance, self.motion = nn.Conv2d(2, width, 1), nn.Conv2d(2, width, 1)
         self.both = nn.Conv2d(4, width, 1)
         self.last = nn.Conv2d(width, 2, 3, padding=1, padding_mode="replicate")
+        with torch.no_grad():
+            for k in range(min(2, width)):  # channel k: what speaks for class k and against the other
+                sign = torch.tensor([0.5, -0.5] if k == 0 else [-0.5, 0.5])[:, None, None]
+                self.appearance.weight[k], self.motion.weight[k] = sign, sign
+                self.both.weight[k] = torch.cat([sign, sign])
+                self.last.weight[k, k, 1, 1] += 1
 
     def forward(self, a: Tensor, m: Tensor) -> Tensor:
         """Logits B,2,H,W of each stream -> fused logits B,2,H,W."""
@@ -140,11 +147,6 @@ class FusionSeg:
         return tensor(picture(steady(flow.permute(1, 2, 0).cpu().numpy()))).to(now)
 
 
-def tensor(image: np.ndarray) -> Tensor:
-    """H,W,3 uint8 -> 3,H,W in [0,1]."""
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float() / 255
-
-
 def fusionseg(device: str = "cpu", scale: str = "small", weights: str | None = None, flow: str | Estimator = "dis",
               fuse: Fuse | None = None, stream: str = "both") -> FusionSeg:
     """Build FusionSeg. weights: a safetensors file instead of the one that ships; flow: a name of data.flow.NAMES or a
@@ -188,92 +190,15 @@ def objective(logits: Tensor, target: Tensor) -> Tensor:
     return F.cross_entropy(logits, target, ignore_index=VOID) + (1 - soft_iou(p, (target == 1).to(p))).mean()
 
 
-def lit(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The frame in another light, and often in other colours: thirty videos must not be known by theirs."""
-    if rng.random() < 0.3:
-        frame = frame[..., rng.permutation(3)]
-    if rng.random() < 0.3:
-        grey = frame.mean(-1, keepdims=True)
-        frame = (grey + (frame - grey) * rng.uniform(0, 0.7)).astype(np.uint8)
-    if rng.random() < 0.2:
-        frame = cv2.GaussianBlur(frame, (0, 0), rng.uniform(0.5, 1.5))
-    return light(np.ascontiguousarray(frame), rng, 0.35)
-
-
-class Examples:
-    """Training examples: frames, their flow to the next frame, and all objects as foreground.
-
-    Flow is found once a frame and kept (half precision, 0.4 MB each at 240p).
-    """
-
-    def __init__(self, sources: Sequence[Source], size: tuple[int, int]):
-        self.sources, self.size, self.kept = sources, size, {}  # type: ignore[var-annotated]
-
-    def flow(self, clip: Clip, t: int) -> np.ndarray:
-        """The steady flow from frame t on, H,W,2."""
-        if (clip.name, t) not in self.kept:
-            found = estimate(clip.frames[t], clip.frames[t + 1])
-            self.kept[clip.name, t] = steady(found).astype(np.float16)
-        return self.kept[clip.name, t].astype(np.float32)
-
-    def draw(self, rng: np.random.Generator, batch: int, frames: bool = True, fields: bool = True
-             ) -> tuple[Tensor | None, Tensor | None, Tensor]:
-        """Frames B,3,H,W, flow's pictures B,3,H,W (None where not asked for), and targets B,H,W of 0, 1 and void."""
-        clips, batch, size = _draw(self.sources, rng, batch, self.size)
-        images, flows, targets = [], [], []
-        while len(targets) < batch:
-            clip = clips[rng.integers(len(clips))]
-            t = int(rng.integers(len(clip) - 1))
-            if (labels := clip.masks[t]) is None:
-                continue
-            mask = np.where(labels == VOID, VOID, labels > 0).astype(np.uint8)
-            matrix = placed(clip.size, rng, size, (0.75, 1.5))
-            mask = cv2.warpAffine(mask, matrix, size[::-1], flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT_101)
-            if not (mask == 1).any():
-                continue
-            if frames:
-                frame = cv2.warpAffine(clip.frames[t], matrix, size[::-1], borderMode=cv2.BORDER_REFLECT_101)
-                images.append(tensor(lit(frame, rng)))
-            if fields:
-                field, gain = moved(self.flow(clip, t), matrix, size), float(np.exp(rng.uniform(-0.4, 0.4)))
-                if not frames and rng.random() < 0.04:  # nothing moves: there is nothing to find
-                    field, mask = field * 0, mask * 0
-                flows.append(tensor(picture(restless(field, rng), gain)))
-            targets.append(torch.from_numpy(mask).long())
-        return *(torch.stack(x) if x else None for x in (images, flows)), torch.stack(targets)
-
-
-def divided(sources: Sequence[Source]) -> tuple[list[Source], list[Source], list[Source]]:
-    """Clips for the appearance stream, the motion stream, and the fusion: every fifth is the fusion's alone.
-
-    Toy clips are made anew without moving things that count as background, as here all that moves is foreground. A
-    quarter of the appearance stream's batches are composites, all objects foreground: new grounds for known things.
-    """
-    seen, unseen, looks = [], [], []
-    for source in sources:
-        clips = list(source.clips)
-        if clips[0].forward_flow is not None:
-            clips = toy.training(len(clips), distractors=0, similar=0)
-        ours, theirs = [c for i, c in enumerate(clips) if i % 5 != 2], clips[2::5]
-        seen.append(Source(source.name, ours, source.share))
-        unseen.append(Source(source.name, theirs or ours, source.share))
-        alone = [c for c in ours if len(c.ids) == 1]
-        if clips[0].forward_flow is None and len(alone) > 1:
-            looks += [Source(source.name, ours, 0.75 * source.share),
-                      Source(source.name + "+", composite.suite(alone, 10 * len(alone)), 0.25 * source.share)]
-        else:
-            looks.append(seen[-1])
-    return looks, seen, unseen
-
-
 def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 2400, batch: int = 4,
            size: tuple[int, int] = (224, 384), device: str = "cpu", part: str = "all",
-           start: dict[str, str | Path] | None = None) -> Recipe:
+           start: dict[str, str | Path] | None = None, count: int = 60) -> Recipe:
     """Training: what `vos-teach train fusionseg` runs. size: the crops' height and width.
 
     part: "appearance", "motion" or "fusion" trains that one alone, so that the streams can be trained side by side on
     two machines; "all": the three at once, each from its own examples and with no gradient between them, which
-    comes to the same. start: part -> a file to take it from, {"appearance": ..., "motion": ...} for the fusion.
+    comes to the same. start: part -> a file to take it from, {"appearance": ..., "motion": ...} for the fusion;
+    count: batches whose logits the fusion alone learns from.
     """
     if part not in (*PARTS, "all"):
         raise VosError(f"part is '{part}'; choose from: {', '.join(PARTS)}, all")
@@ -281,30 +206,44 @@ def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 2400, b
     for name, file in (start or {}).items():
         load_part(getattr(net, name), file, name)
     chosen = PARTS if part == "all" else (part,)
-    examples = dict(zip(PARTS, (Examples(x, size) for x in divided(sources)), strict=True))
+    examples = {name: Examples(own, size, plain=name == "fusion")
+                for name, own in zip(PARTS, divided(sources), strict=True)}
+
+    def seen_by_both(rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        drawn = {key: value.to(device) for key, value in examples["fusion"].draw(rng, batch).items()}
+        with torch.no_grad():  # the streams are frozen
+            return net.appearance(drawn["appearance"]), net.motion(drawn["motion"]), drawn["target"]
+
+    kept: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def loss(step: int, rng: np.random.Generator) -> Tensor:
         total = torch.zeros((), device=device)
         seeds = rng.integers(2**31, size=len(PARTS))  # so that a part alone sees the same examples
         for name, seed in zip(PARTS, seeds, strict=True):
+            own = np.random.default_rng(seed)
             if name not in chosen:
                 continue
-            own = np.random.default_rng(seed)
-            images, flows, target = examples[name].draw(own, batch, name != "motion", name != "appearance")
-            if name == "fusion":
-                with torch.no_grad():  # the streams are frozen
-                    a, m = net.appearance(images.to(device)), net.motion(flows.to(device))
-                logits = net.fusion(a, m)
-            else:
-                logits = getattr(net, name)((images if name == "appearance" else flows).to(device))
-            total = total + objective(logits, target.to(device))
+            if name != "fusion":
+                drawn = examples[name].draw(own, batch, (name,))
+                logits, target = getattr(net, name)(drawn[name].to(device)), drawn["target"].to(device)
+            elif part == "all":
+                *both, target = seen_by_both(own)
+                logits = net.fusion(*both)
+            else:  # what the streams say of an example never changes: it is found once
+                if not kept:
+                    kept.extend(seen_by_both(np.random.default_rng([9, i])) for i in range(count))
+                one = kept[int(own.integers(count))]
+                some = torch.from_numpy(own.permutation(len(one[0]))[:2])
+                *both, target = (x[some] for x in one)
+                logits = net.fusion(*both)
+            total = total + objective(logits, target)
         return total
 
     rates: list[dict[str, Any]] = []
     for name in chosen:
         one = getattr(net, name)
-        rates += [{"params": list(one.parameters()), "lr": 1e-2}] if name == "fusion" else groups(one, 5e-4, 2e-3)
-    return Recipe(net, loss, rates, steps, {"batch": batch, "size": size, "part": part})
+        rates += [{"params": list(one.parameters()), "lr": 2e-2}] if name == "fusion" else groups(one, 5e-4, 2e-3)
+    return Recipe(net, loss, rates, steps, {"batch": batch, "size": size, "part": part, "count": count})
 
 
 def recipe_appearance(sources: Sequence[Source], scale: str = "small", **options: Any) -> Recipe:
