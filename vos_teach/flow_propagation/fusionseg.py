@@ -196,9 +196,9 @@ def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 2400, b
     """Training: what `vos-teach train fusionseg` runs. size: the crops' height and width.
 
     part: "appearance", "motion" or "fusion" trains that one alone, so that the streams can be trained side by side on
-    two machines; "all": the three at once, each from its own examples and with no gradient between them (the
-    fusion then learns from streams that still change). start: part -> a file to take it from, {"appearance": ..., "motion": ...} for the fusion;
-    count: batches whose logits the fusion alone learns from.
+    two machines; "all": the three at once, each from its own examples and with no gradient between them (the fusion
+    then learns from streams that still change). start: part -> a file to take it from, for the fusion
+    {"appearance": ..., "motion": ...}; count: batches whose logits the fusion alone learns from.
     """
     if part not in (*PARTS, "all"):
         raise VosError(f"part is '{part}'; choose from: {', '.join(PARTS)}, all")
