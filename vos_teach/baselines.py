@@ -5,10 +5,10 @@ The third, mask-blind, is OSVOS's parent network without fine-tuning (online_lea
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from vos_teach.data.augment import to_image
 from vos_teach.data.flow import dis
 from vos_teach.ops.warp import warp
 from vos_teach.segmenter import given
@@ -39,12 +39,12 @@ class CopyFlow(CopyFirst):
 
     def start(self, frame: Tensor, masks: Tensor | None = None) -> Tensor:
         """See Segmenter."""
-        self.last, self.prob = pixels(frame), given(masks)
+        self.last, self.prob = to_image(frame), given(masks)
         return self.prob
 
     def step(self, frame: Tensor, new: Tensor | None = None) -> Tensor:
         """See Segmenter."""
-        now = pixels(frame)
+        now = to_image(frame)
         flow = torch.from_numpy(dis(now, self.last)).permute(2, 0, 1)  # 2,H,W: from now to last
         flow = flow.to(self.prob.device)
         objects = warp(self.prob[1:], flow) if len(self.prob) > 1 else self.prob[1:]  # K,H,W
@@ -59,8 +59,3 @@ def add_slots(prob: Tensor, new: Tensor) -> Tensor:
     """Append newly given masks K',H,W to probabilities K+1,H,W; a given mask owns its pixels."""
     masks = given(new)
     return torch.cat([prob * masks[:1], masks[1:]])
-
-
-def pixels(frame: Tensor) -> np.ndarray:
-    """3,H,W float in [0,1] -> H,W,3 uint8."""
-    return (frame.cpu().permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)

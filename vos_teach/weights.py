@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -14,6 +16,8 @@ from torch import Tensor, nn
 
 from vos_teach.clip import VosError
 from vos_teach.data.png import write_bytes
+
+Net = TypeVar("Net", bound=nn.Module)
 
 SHIPPED = Path(__file__).parent / "assets" / "weights"
 
@@ -59,6 +63,23 @@ def load_part(part: nn.Module, source: str | Path, name: str) -> None:
     if inside.keys() != own.keys() or any(v.shape != own[k].shape for k, v in inside.items()):
         raise VosError(f"weights '{source}' have no '{name}' that fits this {type(part).__name__}: give another file")
     part.load_state_dict(inside)
+
+
+def started(system: str, make: Callable[[bool], Net], init: str, source: str | Path | None) -> Net:
+    """make(pretrained: bool), a network, at its start: with weights ("trained") or with ImageNet's trunk ("imagenet").
+
+    source: of the weights; None where none ship. Raises VosError for another init, and where there are none.
+    """
+    if init not in ("trained", "imagenet"):
+        raise VosError(f"init is '{init}'; choose from: trained, imagenet")
+    if init == "imagenet":
+        return make(True)
+    if source is None:
+        raise VosError(f"this scale ships no weights; train some (vos-teach train {system} --scale paper) and give "
+                       "their file as weights, or start from init 'imagenet'")
+    net = make(False)
+    load_into(net, source)
+    return net
 
 
 def save(model: nn.Module, path: str | Path, metadata: dict[str, str] | None = None) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vos_teach.ops.aggregate import soft_aggregate
-from vos_teach.ops.losses import balanced_bce, bootstrapped_ce
+from vos_teach.ops.losses import balanced_bce, bootstrapped_ce, mask_loss
 from vos_teach.ops.warp import warp
 
 
@@ -29,6 +29,20 @@ def bce_by_hand(logits, target):
 def test_balanced_bce_equals_the_loop(shape):
     logits, target = torch.randn(shape).double(), torch.rand(shape) < 0.3
     assert balanced_bce(logits, target).item() == pytest.approx(bce_by_hand(logits, target), abs=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 5, 7)])
+def test_mask_loss_equals_the_loop(shape):
+    """Cross-entropy over all pixels, Jaccard image by image."""
+    logit, target = torch.randn(shape).double(), torch.rand(shape) < 0.4
+    entropy, jaccard = [], []
+    for z, y in zip(logit, target, strict=True):
+        p = [1 / (1 + math.exp(-v)) for v in z.flatten().tolist()]
+        t = y.flatten().tolist()
+        entropy += [-math.log(a if b else 1 - a) for a, b in zip(p, t, strict=True)]
+        both = sum(a for a, b in zip(p, t, strict=True) if b)
+        jaccard.append(both / (sum(p) + sum(t) - both))
+    assert mask_loss(logit, target).item() == pytest.approx(np.mean(entropy) + 1 - np.mean(jaccard), abs=1e-9)
 
 
 def test_balanced_bce_weighs_images_by_themselves():

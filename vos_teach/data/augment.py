@@ -83,3 +83,8 @@ def to_tensors(frame: np.ndarray, mask: np.ndarray) -> tuple[Tensor, Tensor]:
     """H,W,3 uint8 and H,W uint8 -> 3,H,W float in [0,1] and H,W int64."""
     image = torch.from_numpy(np.ascontiguousarray(frame.transpose(2, 0, 1))).float() / 255
     return image, torch.from_numpy(mask).long()
+
+
+def to_image(frame: Tensor) -> np.ndarray:
+    """The other way round: 3,H,W float in [0,1], on any device -> H,W,3 uint8."""
+    return (frame.permute(1, 2, 0).cpu().numpy() * 255).round().astype(np.uint8)

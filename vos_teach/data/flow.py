@@ -21,6 +21,7 @@ from torchvision.models import optical_flow as raft
 from torchvision.utils import flow_to_image
 
 from vos_teach.clip import Clip, VosError
+from vos_teach.data.augment import to_image
 from vos_teach.data.png import write_bytes
 from vos_teach.ops.warp import warp
 
@@ -73,7 +74,7 @@ def tensors(a: torch.Tensor, b: torch.Tensor, flow: str | Estimator = "dis") -> 
 
     flow: one of NAMES or a function of one's own, like `estimate` of two H,W,3 uint8 frames.
     """
-    first, second = ((x.permute(1, 2, 0).cpu().numpy() * 255).round().astype(np.uint8) for x in (a, b))
+    first, second = (to_image(x) for x in (a, b))
     found = estimate(first, second, flow, str(a.device)) if isinstance(flow, str) else flow(first, second)
     return torch.from_numpy(np.ascontiguousarray(found.transpose(2, 0, 1), np.float32)).to(a.device)
 

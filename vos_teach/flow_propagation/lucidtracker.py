@@ -35,6 +35,7 @@ from torch import Tensor, nn
 
 from vos_teach.clip import VosError
 from vos_teach.data import moments
+from vos_teach.data.augment import to_image
 from vos_teach.data.flow import Estimator, tensors
 from vos_teach.data.lucid import Dreamer
 from vos_teach.data.sample import Source, crowded
@@ -231,7 +232,7 @@ class LucidTracker:
         begin = time.perf_counter()
         if self.net is self.offline:
             self.net = copy.deepcopy(self.offline)
-        image = (self.frame.permute(1, 2, 0).cpu().numpy() * 255).round().astype(np.uint8)
+        image = to_image(self.frame)
         slots = torch.arange(1, len(self.last) + 1, device=self.last.device)[:, None, None]
         self.dreamers.append(Dreamer(image, (self.last * slots).amax(0).to(torch.uint8).cpu().numpy()))
 

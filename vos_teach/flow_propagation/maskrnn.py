@@ -42,7 +42,7 @@ from torch import Tensor, nn
 from torchvision.ops import roi_align
 
 from vos_teach.clip import VosError
-from vos_teach.data.augment import affine, to_tensors
+from vos_teach.data.augment import affine, to_image, to_tensors
 from vos_teach.data.flow import Estimator, tensors
 from vos_teach.data.lucid import Dreamer
 from vos_teach.data.moments import spoil
@@ -55,7 +55,7 @@ from vos_teach.nn.online import configured, tune
 from vos_teach.nn.recipe import Recipe
 from vos_teach.ops.aggregate import soft_aggregate
 from vos_teach.ops.boxes import boxes_of, deltas_between, inside, refine
-from vos_teach.ops.losses import soft_iou
+from vos_teach.ops.losses import mask_loss
 from vos_teach.ops.warp import warp as bilinear
 from vos_teach.segmenter import given
 from vos_teach.weights import load_into
@@ -180,9 +180,7 @@ class Network(nn.Module):
 
 def objective(seen: Seen, target: Tensor) -> Tensor:
     """Both losses of a frame; target B,H,W of 0 and 1 -> scalar. The mask's is before the gate, which would hide it."""
-    target = target.to(seen.logit)
-    loss = F.binary_cross_entropy_with_logits(seen.logit, target)
-    loss = loss + (1 - soft_iou(torch.sigmoid(seen.logit), target)).mean()
+    loss = mask_loss(seen.logit, target)
     true, shown = boxes_of(target)
     if (both := seen.there & shown).any():
         wanted = deltas_between(seen.rough, true).clamp(-MOST, MOST)
@@ -259,7 +257,7 @@ class MaskRNN:
         if self.config.steps == 0:
             return self.offline
         net, rng = copy.deepcopy(self.offline), np.random.default_rng(self.seed)
-        image = (frame.permute(1, 2, 0).cpu().numpy() * 255).round().astype(np.uint8)
+        image = to_image(frame)
         labels = mask.cpu().numpy().astype(np.uint8)
         dreamer = Dreamer(image, labels) if self.config.lucid else None
 

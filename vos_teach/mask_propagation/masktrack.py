@@ -32,20 +32,18 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from vos_teach.clip import VosError
-from vos_teach.data.augment import affine, corrupt, to_tensors
+from vos_teach.data.augment import affine, corrupt, to_image, to_tensors
 from vos_teach.data.lucid import Dreamer
 from vos_teach.data.sample import Source, crowded, singles
 from vos_teach.nn.guided import Guided
 from vos_teach.nn.head import groups, seeded
 from vos_teach.nn.online import configured, tune
 from vos_teach.nn.recipe import Recipe
-from vos_teach.ops.losses import soft_iou
+from vos_teach.ops.losses import mask_loss as objective
 from vos_teach.segmenter import OneObject, given
-from vos_teach.weights import load_into
+from vos_teach.weights import load_into, started
 
 Deform = Callable[[np.ndarray, np.random.Generator], np.ndarray]  # a mask H,W uint8 -> how the last frame had it
 
@@ -79,12 +77,6 @@ class Network(Guided):
     def forward(self, frame: Tensor, mask: Tensor) -> Tensor:
         """Frames B,3,H,W in [0,1], last masks B,H,W of 0 and 1 -> logits B,H,W."""
         return super().forward(frame, mask[:, None])[:, 0]
-
-
-def objective(logit: Tensor, target: Tensor) -> Tensor:
-    """Plain cross-entropy plus one minus the soft Jaccard index; B,H,W each, target 0 and 1 -> scalar."""
-    target = target.to(logit.dtype)
-    return F.binary_cross_entropy_with_logits(logit, target) + (1 - soft_iou(torch.sigmoid(logit), target)).mean()
 
 
 def example(frame: np.ndarray, mask: np.ndarray, rng: np.random.Generator, deform: Deform = corrupt
@@ -135,7 +127,7 @@ class OneTracked:
 
     def tune(self, frame: Tensor, mask: Tensor) -> None:
         """Online learning on frame 0: 3,H,W and H,W bool."""
-        image = (frame.permute(1, 2, 0).cpu().numpy() * 255).round().astype(np.uint8)
+        image = to_image(frame)
         labels, rng = mask.cpu().numpy().astype(np.uint8), np.random.default_rng(self.seed)
         dreamer = Dreamer(image, labels) if self.config.lucid else None
 
@@ -188,15 +180,8 @@ def masktrack(device: str = "cpu", scale: str = "small", steps: int | None = Non
     fine-tuning, (mask H,W uint8, rng) -> the same; changes: fields of Config.
     """
     config = configured(SCALES, scale, steps, seconds, changes)
-    if init not in ("trained", "imagenet"):
-        raise VosError(f"init is '{init}'; choose from: trained, imagenet")
-    source = weights or config.weights
-    if init == "trained" and source is None:
-        raise VosError("this scale ships no weights; train some (vos-teach train masktrack --scale paper) and give "
-                       "their file as weights, or start from init 'imagenet'")
-    net = new_network(config.backbone, pretrained=init == "imagenet")
-    if init == "trained":
-        load_into(net, source)
+    net = started("masktrack", lambda pretrained: new_network(config.backbone, pretrained), init,
+                  weights or config.weights)
     return MaskTrack(net, config, deform, device, on_step)
 
 

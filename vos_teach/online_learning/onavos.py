@@ -32,7 +32,7 @@ import torch
 from torch import Tensor
 
 from vos_teach.clip import VosError
-from vos_teach.data.augment import affine, to_tensors
+from vos_teach.data.augment import affine, to_image, to_tensors
 from vos_teach.data.sample import Source, stills
 from vos_teach.nn.online import configured
 from vos_teach.nn.recipe import Recipe
@@ -101,7 +101,7 @@ class Adapting(OneFrame):
         result = super().start(frame, masks)
         self.targets = None
         if self.net is not None and masks is not None:
-            self.first = (frame.permute(1, 2, 0).cpu().numpy() * 255).round().astype(np.uint8)
+            self.first = to_image(frame)
             self.first_mask, self.last_mask = masks[0].cpu().numpy().astype(np.uint8), masks[0]
             self.rng = np.random.default_rng([self.seed, 1])
             rates = self.config.adapt_rate, self.config.adapt_head_rate

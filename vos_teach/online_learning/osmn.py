@@ -24,7 +24,7 @@ to frame until nothing is left. The Jaccard term does not pay for hedging, and s
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -32,15 +32,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vos_teach.clip import VosError
 from vos_teach.data.sample import Source, crowded, pairs
 from vos_teach.nn.backbone import backbone
 from vos_teach.nn.head import groups, seeded, up
+from vos_teach.nn.online import configured
 from vos_teach.nn.recipe import Recipe
-from vos_teach.ops.losses import soft_iou
+from vos_teach.ops.losses import mask_loss as objective
 from vos_teach.ops.modulate import mask_gaussian, modulate
 from vos_teach.segmenter import OneObject, given
-from vos_teach.weights import load_into
+from vos_teach.weights import started
 
 
 @dataclass(frozen=True)
@@ -161,18 +161,9 @@ def osmn(device: str = "cpu", scale: str = "small", weights: str | None = None, 
     that know nothing yet; gaussian: mask H,W bool -> H,W, the place of an object; modulate: (features B,C,H,W,
     gamma B,C, beta B,C,H,W) -> like features; changes: fields of Config.
     """
-    if scale not in SCALES:
-        raise VosError(f"there is no scale '{scale}'; choose from: {', '.join(SCALES)}")
-    if init not in ("trained", "imagenet"):
-        raise VosError(f"init is '{init}'; choose from: trained, imagenet")
-    config = replace(SCALES[scale], **changes)
-    source = weights or config.weights
-    if init == "trained" and source is None:
-        raise VosError("this scale ships no weights; train some (vos-teach train osmn --scale paper) and give their "
-                       "file as weights, or start from init 'imagenet'")
-    net = new_network(config.backbone, init == "imagenet", modulate)
-    if init == "trained":
-        load_into(net, source)
+    config = configured(SCALES, scale, None, None, changes)
+    net = started("osmn", lambda pretrained: new_network(config.backbone, pretrained, modulate), init,
+                  weights or config.weights)
     return OSMN(net, gaussian, device)
 
 
@@ -207,12 +198,6 @@ def disturb(previous: Tensor, rng: np.random.Generator) -> Tensor:
         matrix = np.column_stack([np.diag(zoom), goal - zoom * middle])
         out.append(cv2.warpAffine(mask, matrix, (w, h), flags=cv2.INTER_NEAREST))
     return torch.from_numpy(np.stack(out)).bool().to(previous.device)
-
-
-def objective(logit: Tensor, target: Tensor) -> Tensor:
-    """Plain cross-entropy plus one minus the soft Jaccard index, per image; B,H,W each, target 0 and 1, not empty."""
-    target = target.to(logit.dtype)
-    return F.binary_cross_entropy_with_logits(logit, target) + (1 - soft_iou(torch.sigmoid(logit), target)).mean()
 
 
 def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 4000, batch: int = 4,

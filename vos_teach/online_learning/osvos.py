@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vos_teach.clip import VosError
-from vos_teach.data.augment import affine, to_tensors
+from vos_teach.data.augment import affine, to_image, to_tensors
 from vos_teach.data.lucid import Dreamer
 from vos_teach.data.sample import Source, stills
 from vos_teach.nn.backbone import backbone
@@ -126,7 +126,7 @@ class OneFrame:
         if masks.any():
             begin = time.perf_counter()
             self.net = copy.deepcopy(self.parent)  # the parent itself is never touched: weights are as new per object
-            image = (frame.permute(1, 2, 0).cpu().numpy() * 255).round().astype(np.uint8)
+            image = to_image(frame)
             rng = np.random.default_rng(self.seed)
             mask = masks[0].cpu().numpy().astype(np.uint8)
             self.steps = finetune(self.net, image, mask, rng, self.config, self.loss, self.on_step)

@@ -47,3 +47,13 @@ def soft_iou(pred: Tensor, target: Tensor) -> Tensor:
     either = (pred + target - pred * target).sum((-2, -1))
     empty = either == 0
     return torch.where(empty, 1.0, both / torch.where(empty, 1.0, either))
+
+
+def mask_loss(logit: Tensor, target: Tensor) -> Tensor:
+    """Plain cross-entropy plus one minus the soft Jaccard index; ...,H,W each, target 0 and 1 -> scalar.
+
+    Cross-entropy alone hedges where it is not sure; the Jaccard index is what is scored, and small objects count in it
+    as large ones do.
+    """
+    target = target.to(logit.dtype)
+    return F.binary_cross_entropy_with_logits(logit, target) + (1 - soft_iou(torch.sigmoid(logit), target)).mean()

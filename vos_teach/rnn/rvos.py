@@ -38,13 +38,14 @@ from vos_teach.data.sample import Source, crowded
 from vos_teach.data.windows import windows
 from vos_teach.nn.backbone import backbone
 from vos_teach.nn.head import groups, seeded
+from vos_teach.nn.online import configured
 from vos_teach.nn.recipe import Recipe
 from vos_teach.ops.aggregate import soft_aggregate
 from vos_teach.ops.assign import match_instances
 from vos_teach.ops.convrnn import ConvLSTMCell
 from vos_teach.ops.losses import soft_iou
 from vos_teach.segmenter import given
-from vos_teach.weights import load_into, load_part
+from vos_teach.weights import load_part, started
 
 Pair = tuple[Tensor, Tensor]  # (h, c)
 Cell = Callable[[int, int, int], nn.Module]  # (inputs, hidden, kernel) -> (x, (h, c)) -> (h, c)
@@ -226,19 +227,11 @@ def rvos(device: str = "cpu", scale: str = "small", weights: str | None = None, 
     that is not trained; recurrence: "S", "T" or "ST", to cut one of a network trained with both, or with the weights of
     one trained without; cell, recur: see Network; task, slots, best: see RVOS; changes: fields of Config.
     """
-    if scale not in SCALES:
-        raise VosError(f"there is no scale '{scale}'; choose from: {', '.join(SCALES)}")
-    if init not in ("trained", "imagenet"):
-        raise VosError(f"init is '{init}'; choose from: trained, imagenet")
+    config = configured(SCALES, scale, None, None, changes)
     if slots < 1:
         raise VosError(f"slots is {slots}: it must be at least 1")
-    config = replace(SCALES[scale], **changes)
-    net = new_network(config, init == "imagenet", recurrence, cell, recur)
-    if init == "trained":
-        if (source := weights or config.weights) is None:
-            raise VosError("this scale ships no weights; train some (vos-teach train rvos --scale paper) and give "
-                           "their file as weights, or start from init 'imagenet'")
-        load_into(net, source)
+    net = started("rvos", lambda pretrained: new_network(config, pretrained, recurrence, cell, recur), init,
+                  weights or config.weights)
     return RVOS(net, task, slots, best, device)
 
 

@@ -30,16 +30,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vos_teach.clip import VosError
 from vos_teach.data.sample import Source, crowded
 from vos_teach.data.windows import windows
 from vos_teach.nn.backbone import backbone, widen
 from vos_teach.nn.head import TopDown, groups, seeded, up
+from vos_teach.nn.online import configured
 from vos_teach.nn.recipe import Recipe
 from vos_teach.ops.convrnn import ConvLSTMCell
-from vos_teach.ops.losses import soft_iou
+from vos_teach.ops.losses import mask_loss as objective
 from vos_teach.segmenter import OneObject, given
-from vos_teach.weights import load_into, load_part
+from vos_teach.weights import load_part, started
 
 Pair = tuple[Tensor, Tensor]  # (h, c)
 State = tuple[Pair, Pair]  # of the cells at stride 8 and 16
@@ -115,12 +115,6 @@ class Network(nn.Module):
         return up(self.score(self.decoder([f2, f4, fine[0], deep[0]])), like), (fine, deep)
 
 
-def objective(logit: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy plus one minus the soft Jaccard index; ...,H,W each, target 0 and 1 -> scalar."""
-    target = target.to(logit.dtype)
-    return F.binary_cross_entropy_with_logits(logit, target) + (1 - soft_iou(torch.sigmoid(logit), target)).mean()
-
-
 class Encoding:
     """Features of frames; `once`: those of the latest frame are kept for the next object that asks for them."""
 
@@ -182,18 +176,8 @@ def s2s(device: str = "cpu", scale: str = "small", weights: str | None = None, i
     that is not trained; shared: encode a frame once for all objects; cell: (inputs, hidden, kernel) -> a ConvLSTM cell
     with the library's parameters; changes: fields of Config.
     """
-    if scale not in SCALES:
-        raise VosError(f"there is no scale '{scale}'; choose from: {', '.join(SCALES)}")
-    if init not in ("trained", "imagenet"):
-        raise VosError(f"init is '{init}'; choose from: trained, imagenet")
-    config = replace(SCALES[scale], **changes)
-    source = weights or config.weights
-    if init == "trained" and source is None:
-        raise VosError("this scale ships no weights; train some (vos-teach train s2s --scale paper) and give their "
-                       "file as weights, or start from init 'imagenet'")
-    net = new_network(config, init == "imagenet", cell)
-    if init == "trained":
-        load_into(net, source)
+    config = configured(SCALES, scale, None, None, changes)
+    net = started("s2s", lambda pretrained: new_network(config, pretrained, cell), init, weights or config.weights)
     return S2S(net, shared, device)
 
 

@@ -34,7 +34,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vos_teach.clip import VOID, VosError
+from vos_teach.clip import VOID
 from vos_teach.data import toy
 from vos_teach.data.flow import Estimator, tensors
 from vos_teach.data.moving import moving
@@ -42,10 +42,11 @@ from vos_teach.data.sample import Source
 from vos_teach.data.windows import windows
 from vos_teach.nn.backbone import backbone
 from vos_teach.nn.head import TopDown, groups, seeded, up
+from vos_teach.nn.online import configured
 from vos_teach.nn.recipe import Recipe
 from vos_teach.ops.convrnn import ConvGRUCell
-from vos_teach.ops.losses import soft_iou
-from vos_teach.weights import load_into, load_part
+from vos_teach.ops.losses import mask_loss as objective
+from vos_teach.weights import load_part, started
 
 Cell = Callable[[int, int, int], nn.Module]  # (inputs, hidden, kernel) -> (x, h) -> h
 Flow = str | Estimator  # a name or a function, see data.flow
@@ -152,12 +153,6 @@ class Network(nn.Module):
         return self.decide(memory.flatten(0, 1), f2, f4, flat).unflatten(0, shape)
 
 
-def objective(logit: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy plus one minus the soft Jaccard index; ...,H,W each, target 0 and 1 -> scalar."""
-    target = target.to(logit.dtype)
-    return F.binary_cross_entropy_with_logits(logit, target) + (1 - soft_iou(torch.sigmoid(logit), target)).mean()
-
-
 def flows(frames: Sequence[Tensor], flow: Flow = "dis") -> list[Tensor]:
     """T frames 3,H,W -> T of 2,H,W, to the next frame; the last one's is that to the frame before it, turned round.
 
@@ -204,18 +199,9 @@ def visual_memory(device: str = "cpu", scale: str = "small", weights: str | None
     memory know nothing yet; flow: one of data.flow's names, or a function of two frames; cell: (inputs, hidden, kernel)
     -> a ConvGRU cell with the library's parameters; changes: fields of Config.
     """
-    if scale not in SCALES:
-        raise VosError(f"there is no scale '{scale}'; choose from: {', '.join(SCALES)}")
-    if init not in ("trained", "imagenet"):
-        raise VosError(f"init is '{init}'; choose from: trained, imagenet")
-    config = replace(SCALES[scale], **changes)
-    source = weights or config.weights
-    if init == "trained" and source is None:
-        raise VosError("this scale ships no weights; train some (vos-teach train visual-memory --scale paper) and give "
-                       "their file as weights, or start from init 'imagenet'")
-    net = new_network(config, init == "imagenet", cell)
-    if init == "trained":
-        load_into(net, source)
+    config = configured(SCALES, scale, None, None, changes)
+    net = started("visual-memory", lambda pretrained: new_network(config, pretrained, cell), init,
+                  weights or config.weights)
     return VisualMemory(net, flow, device)
 
 
