@@ -81,7 +81,7 @@ class Clip:
 
     def frame(self, t: int) -> torch.Tensor:
         """Frame t as the systems see it: 3,H,W float in [0, 1]."""
-        return torch.from_numpy(np.ascontiguousarray(self.frames[t].transpose(2, 0, 1))).float() / 255
+        return to_tensor(self.frames[t])
 
     def objects(self, t: int, ids: Sequence[int] | None = None) -> torch.Tensor:
         """The masks of `ids` (default: all) in frame t: K,H,W bool. Raises VosError if t is not annotated."""
@@ -139,3 +139,8 @@ def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     rows = ((np.arange(size[0]) + 0.5) * mask.shape[0] / size[0]).astype(int)
     cols = ((np.arange(size[1]) + 0.5) * mask.shape[1] / size[1]).astype(int)
     return np.ascontiguousarray(mask[rows[:, None], cols])
+
+
+def to_tensor(image: np.ndarray) -> torch.Tensor:
+    """H,W,C uint8 -> C,H,W float in [0,1]."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float() / 255

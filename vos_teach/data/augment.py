@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vos_teach.clip import to_tensor
 from vos_teach.ops.deform import thin_plate_spline
 
 
@@ -81,8 +82,7 @@ def corrupt(mask: np.ndarray, rng: np.random.Generator, bend: float = 0.1, scale
 
 def to_tensors(frame: np.ndarray, mask: np.ndarray) -> tuple[Tensor, Tensor]:
     """H,W,3 uint8 and H,W uint8 -> 3,H,W float in [0,1] and H,W int64."""
-    image = torch.from_numpy(np.ascontiguousarray(frame.transpose(2, 0, 1))).float() / 255
-    return image, torch.from_numpy(mask).long()
+    return to_tensor(frame), torch.from_numpy(mask).long()
 
 
 def to_image(frame: Tensor) -> np.ndarray:

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vos_teach.clip import VOID, Clip
+from vos_teach.clip import VOID, Clip, to_tensor
 from vos_teach.data import composite, toy
 from vos_teach.data.augment import light
 from vos_teach.data.fields import moved, picture, placed, restless, steady
 from vos_teach.data.flow import estimate
-from vos_teach.data.sample import Source, _draw
+from vos_teach.data.sample import Source, draw
 from vos_teach.data.windows import seen
 
 
@@ -41,7 +41,7 @@ class Examples:
         """A batch: "appearance", frames B,3,H,W; "motion", their flow's pictures B,3,H,W, as far as asked for by
         `streams`; "target", B,H,W of 0, 1 and void.
         """
-        clips, batch, size = _draw(self.sources, rng, batch, self.size)
+        clips, batch, size = draw(self.sources, rng, batch, self.size)
         drawn: dict[str, list[Tensor]] = {name: [] for name in (*streams, "target")}
         while len(drawn["target"]) < batch:
             clip = clips[int(rng.integers(len(clips)))]
@@ -55,7 +55,7 @@ class Examples:
                 continue
             if "appearance" in drawn:
                 frame = seen(clip.frames[t], matrix, size, cv2.INTER_LINEAR)
-                drawn["appearance"].append(tensor(frame if self.plain else lit(frame, rng)))
+                drawn["appearance"].append(to_tensor(frame if self.plain else lit(frame, rng)))
             if "motion" in drawn:
                 field, gain = moved(self.flow(clip, t), matrix, size), 1.0
                 if not self.plain:
@@ -63,7 +63,7 @@ class Examples:
                     if rng.random() < 0.04:  # nothing moves: there is nothing to find
                         field, mask = np.zeros_like(field), np.zeros_like(mask)
                     field = restless(field, rng)
-                drawn["motion"].append(tensor(picture(field, gain)))
+                drawn["motion"].append(to_tensor(picture(field, gain)))
             drawn["target"].append(torch.from_numpy(mask).long())
         return {name: torch.stack(parts) for name, parts in drawn.items()}
 
@@ -101,8 +101,3 @@ def lit(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.2:
         frame = cv2.GaussianBlur(frame, (0, 0), rng.uniform(0.5, 1.5))
     return light(np.ascontiguousarray(frame), rng, 0.35)
-
-
-def tensor(image: np.ndarray) -> Tensor:
-    """H,W,3 uint8 -> 3,H,W in [0,1]."""
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float() / 255

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vos_teach.clip import VOID, VosError
+from vos_teach.clip import VOID, VosError, to_tensor
 from vos_teach.data.augment import affine, corrupt, light, to_tensors
 from vos_teach.data.flow import Estimator, tensors
 from vos_teach.data.lucid import Dreamer
-from vos_teach.data.sample import Source
+from vos_teach.data.sample import Source, drawn_clips
 from vos_teach.ops.warp import warp as bilinear
 
 Maps = Callable[[Tensor, Tensor], Tensor]  # frame 3,H,W in [0,1], flow 2,H,W back to the last one -> M,H,W in [0,1]
@@ -45,7 +45,7 @@ class Example:
 def between(before: np.ndarray, its_labels: np.ndarray, frame: np.ndarray, labels: np.ndarray, maps: Maps,
             flow: str | Estimator = "dis", warp: Callable[[Tensor, Tensor], Tensor] = bilinear) -> Moment:
     """Two frames in a row and their label maps -> the second one's moment."""
-    now, then = (torch.from_numpy(np.ascontiguousarray(x.transpose(2, 0, 1))).float() / 255 for x in (frame, before))
+    now, then = to_tensor(frame), to_tensor(before)
     back = tensors(now, then, flow)
     last = np.zeros_like(labels)
     for k in np.unique(its_labels[(its_labels > 0) & (its_labels != VOID)]):
@@ -83,7 +83,7 @@ def example(moment: Moment, rng: np.random.Generator, slots: int, ids: Sequence[
     present = masks.any((1, 2))
     labels = labels * np.append(True, present)[labels]  # nothing points at it: it is not asked for
     image, target = to_tensors(frame if size is None else light(frame, rng), labels)
-    maps = torch.from_numpy(np.ascontiguousarray(picture[..., 3:].transpose(2, 0, 1))).float() / 255
+    maps = to_tensor(picture[..., 3:])
     return Example(image, maps, torch.from_numpy(masks).float(), target, torch.from_numpy(present))
 
 
@@ -136,9 +136,8 @@ class Pool:
         return out
 
     def _make(self, rng: np.random.Generator) -> Moment:
-        shares = np.array([source.share for source in self.sources], float)
         for _ in range(1000):
-            clips = self.sources[rng.choice(len(shares), p=shares / shares.sum())].clips
+            clips = drawn_clips(self.sources, rng)
             clip = clips[rng.integers(len(clips))]
             t, gap, asleep = int(rng.integers(len(clip))), int(rng.choice([1, 1, 2, 3])), rng.random() < self.dreams
             labels = clip.masks[t]

@@ -49,7 +49,7 @@ def stills(sources: Sequence[Source], rng: np.random.Generator, batch: int, size
     A batch comes from one source. Clips smaller than `size` are not blown up: they give batches of their own size
     and as many more frames as that saves pixels. Each clip is as likely as any other, however long.
     """
-    clips, batch, size = _draw(sources, rng, batch, size)
+    clips, batch, size = draw(sources, rng, batch, size)
     pairs = []
     while len(pairs) < batch:
         clip = clips[rng.integers(len(clips))]
@@ -72,7 +72,7 @@ def singles(sources: Sequence[Source], rng: np.random.Generator, batch: int, siz
 
     Any object of a clip is as likely as any other. size, and batches of smaller clips: as in `stills`.
     """
-    clips, batch, size = _draw(sources, rng, batch, size)
+    clips, batch, size = draw(sources, rng, batch, size)
     drawn: list[tuple[np.ndarray, np.ndarray]] = []
     while len(drawn) < batch:
         clip = clips[rng.integers(len(clips))]
@@ -115,7 +115,7 @@ def pairs(sources: Sequence[Source], rng: np.random.Generator, batch: int, size:
     size, and batches of smaller clips: as in `stills`. Both frames are drawn from the whole clip and moved and lit
     independently; `previous` is up to `near` frames before or after the second one, and moved exactly like it.
     """
-    clips, batch, size = _draw(sources, rng, batch, size)
+    clips, batch, size = draw(sources, rng, batch, size)
     drawn: list[tuple[Tensor, ...]] = []
     while len(drawn) < batch:
         clip = clips[rng.integers(len(clips))]
@@ -139,11 +139,16 @@ def pairs(sources: Sequence[Source], rng: np.random.Generator, batch: int, size:
     return Pairs(*(torch.stack(part) for part in zip(*drawn, strict=True)))
 
 
-def _draw(sources: Sequence[Source], rng: np.random.Generator, batch: int, size: tuple[int, int]
-          ) -> tuple[Sequence[Clip], int, tuple[int, int]]:
-    """One source by its share -> its clips, and a batch and a size that cost as much on clips smaller than `size`."""
+def drawn_clips(sources: Sequence[Source], rng: np.random.Generator) -> Sequence[Clip]:
+    """The clips of one source, drawn by its share."""
     shares = np.array([source.share for source in sources], float)
-    clips = sources[rng.choice(len(sources), p=shares / shares.sum())].clips
+    return sources[rng.choice(len(sources), p=shares / shares.sum())].clips
+
+
+def draw(sources: Sequence[Source], rng: np.random.Generator, batch: int, size: tuple[int, int]
+         ) -> tuple[Sequence[Clip], int, tuple[int, int]]:
+    """One source by its share -> its clips, and a batch and a size that cost as much on clips smaller than `size`."""
+    clips = drawn_clips(sources, rng)
     first = clips[0].size
     if first[0] < size[0]:
         batch, size = batch * size[0] * size[1] // (first[0] * first[1]), first

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vos_teach.clip import VOID, Clip, VosError
 from vos_teach.data.augment import light, to_tensors
-from vos_teach.data.sample import Source, _draw
+from vos_teach.data.sample import Source, draw
 
 TRIES = 1000
 
@@ -45,7 +45,7 @@ def windows(sources: Sequence[Source], rng: np.random.Generator, batch: int, siz
     """
     if batch < 1 or length < 1 or gap < 1:
         raise VosError(f"batch={batch}, length={length}, gap={gap}: each must be at least 1")
-    clips, batch, size = _draw(sources, rng, batch, size)
+    clips, batch, size = draw(sources, rng, batch, size)
     drawn: list[tuple[Tensor, Tensor, int]] = []
     for _ in range(TRIES * batch):
         if (one := _window(clips[int(rng.integers(len(clips)))], rng, size, length, gap, late, unrest)) is not None:

@@ -30,10 +30,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vos_teach.clip import VOID, VosError
+from vos_teach.clip import VOID, VosError, to_tensor
 from vos_teach.data.fields import picture, steady
 from vos_teach.data.flow import Estimator, tensors
-from vos_teach.data.foreground import Examples, divided, tensor
+from vos_teach.data.foreground import Examples, divided
 from vos_teach.data.sample import Source
 from vos_teach.nn.backbone import backbone
 from vos_teach.nn.head import TopDown, groups, seeded
@@ -144,7 +144,7 @@ class FusionSeg:
             flow = -tensors(now, frames[t - 1], self.flow)
         else:
             flow = now.new_zeros(2, *now.shape[-2:])
-        return tensor(picture(steady(flow.permute(1, 2, 0).cpu().numpy()))).to(now)
+        return to_tensor(picture(steady(flow.permute(1, 2, 0).cpu().numpy()))).to(now)
 
 
 def fusionseg(device: str = "cpu", scale: str = "small", weights: str | None = None, flow: str | Estimator = "dis",

@@ -38,7 +38,7 @@ from vos_teach.clip import VOID
 from vos_teach.data import toy
 from vos_teach.data.flow import Estimator, tensors
 from vos_teach.data.moving import moving
-from vos_teach.data.sample import Source
+from vos_teach.data.sample import Source, drawn_clips
 from vos_teach.data.windows import windows
 from vos_teach.nn.backbone import backbone
 from vos_teach.nn.head import TopDown, groups, seeded, up
@@ -228,13 +228,12 @@ def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 2000, b
     if trunk is not None:
         load_part(net.trunk, trunk, "trunk")
     lone = toy.training(toys, seed=1, distractors=0, similar=0)
-    shares = np.array([source.share for source in sources], float)
     alone = round(first * steps)
 
     def motion(step: int, rng: np.random.Generator) -> Tensor:
         drawn: list[tuple[Tensor, Tensor]] = []
         while len(drawn) < 4 * batch:
-            clips = lone if rng.random() < 0.5 else sources[rng.choice(len(sources), p=shares / shares.sum())].clips
+            clips = lone if rng.random() < 0.5 else drawn_clips(sources, rng)
             if (one := moving(clips[int(rng.integers(len(clips)))], rng, size)) is not None:
                 drawn.append(one)
         flow, target = (torch.stack(part).to(device) for part in zip(*drawn, strict=True))
