@@ -131,8 +131,8 @@ def test_every_figure_exists_and_is_described(page):
 
 
 def test_every_figure_is_made_by_code_and_shown_somewhere():
-    tree = ast.parse((LECTURES / "figures" / "make.py").read_text(encoding="utf-8"))
-    makers = {f.name for f in tree.body if isinstance(f, ast.FunctionDef)
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (LECTURES / "figures").glob("stage*.py")]
+    makers = {f.name for tree in trees for f in tree.body if isinstance(f, ast.FunctionDef)
               and any(getattr(d, "id", "") == "figure" for d in f.decorator_list)}
     files = {p.stem: p for p in (LECTURES / "figures").iterdir() if p.suffix in (".png", ".jpg", ".svg")}
     measured = json.loads((LECTURES / "figures" / "stage3.json").read_text(encoding="utf-8"))
