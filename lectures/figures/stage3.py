@@ -7,8 +7,23 @@ import json
 import numpy as np
 import torch
 from drawing import (
-    BLUE, GOLD, GREEN, HERE, PINK, RED, arrow, blank, box, canvas, fetched, figure, grid, show, tile, tinted,
-    toy_clip
+    BLUE,
+    GOLD,
+    GREEN,
+    HERE,
+    PINK,
+    RED,
+    arrow,
+    blank,
+    box,
+    canvas,
+    fetched,
+    figure,
+    grid,
+    show,
+    tile,
+    tinted,
+    toy_clip,
 )
 from matplotlib.figure import Figure
 
