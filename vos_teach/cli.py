@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from vos_teach import listed
+from vos_teach.commands_claim import claim_app
 from vos_teach.errors import VosError
 from vos_teach.grading import commands_class
 from vos_teach.grading.commands import app as labs_app
@@ -51,8 +53,8 @@ def evaluate(
         check_writable(json)
     result = score(
         pred, davis, task, split=split, year=year, temporal=temporal, processes=processes, progress=True,
-        sequences="present" if sequences == "present" else _sequences(sequences),
-        unseen=None if unseen is None else _names(unseen),
+        sequences="present" if sequences == "present" else listed.sequences(sequences),
+        unseen=None if unseen is None else listed.names(unseen),
     )
     print_table(result)
     if json:
@@ -124,7 +126,7 @@ def bench(
     from vos_teach.data import choose
 
     options = _options(systems, seconds, steps, weights, finetune)
-    clips, what, fitting = choose.clips(data, _sequences(sequences), year)
+    clips, what, fitting = choose.clips(data, listed.sequences(sequences), year)
     low = None if height is None or all(clip.size[0] <= height for clip in clips) else height
     print(f"{what}: {len(clips)} clips")
     rows = run(systems, clips, out, seed, low, temporal, data == "composites", save_masks, device, scale or fitting,
@@ -144,7 +146,7 @@ def demo(
     from vos_teach.data import choose
 
     real = bool(os.environ.get("VOS_TEACH_DAVIS"))
-    names = _sequences(sequences)
+    names = listed.sequences(sequences)
     clips, what, _ = choose.clips("davis" if real else "toy", names, year)
     clips = library.choose(clips, library.REAL if real else library.TOY, names)
     print(f"{', '.join(library.SYSTEMS)} on {what}: {', '.join(clip.name for clip in clips)}")
@@ -203,19 +205,6 @@ def _print_rows(rows: list[dict], title: str) -> None:
         print(f"{kept} of these results were kept from an earlier run with the same code, weights and options")
 
 
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _sequences(text: str | None) -> list[str] | None:
-    """--sequences -> names, or None where it is not given. VosError where it is given and names nothing."""
-    if text is None:
-        return None
-    if not (names := _names(text)):
-        raise VosError(f"--sequences is '{text}', which names no sequences: write NAME,NAME")
-    return names
-
-
 @app.command()
 def train(
     system: Annotated[str, typer.Argument(help="the system, for example osvos")],
@@ -236,43 +225,6 @@ def train(
     print(f"weights: {where}")
 
 
-@app.command()
-def claim(
-    name: Annotated[str, typer.Argument(help="finetuning: OSVOS's quality against its fine-tuning; streams: one stream "
-                                             "against two (LucidTracker); objects: N objects in one pass")],
-    data: Annotated[str, typer.Option(help="toy, davis (in VOS_TEACH_DAVIS) or a folder")] = "toy",
-    out: Annotated[Path, typer.Option(help="gets NAME.md, .json and .png; run again to go on")] = Path("runs/claims"),
-    height: Annotated[int | None, typer.Option(help="systems work at this height; scored at the clip's own")] = 240,
-    sequences: Annotated[str | None, typer.Option(help="only these: NAME,NAME")] = None,
-    steps: Annotated[str, typer.Option(help="finetuning: take the network out after so many steps")] =
-        "0,10,20,40,80,160,320,640",
-    seconds: Annotated[str, typer.Option(help="finetuning: time budgets to run beside")] = "10,60",
-    year: Annotated[int | None, typer.Option(help="of DAVIS: 2016 or 2017")] = None,
-    seed: Annotated[int, typer.Option(help="of finetuning; streams has seeds of its own")] = 0,
-) -> None:
-    """Put a claim of the lecture to the test."""
-    from vos_teach import claims, claims_streams
-    from vos_teach.data import choose
-
-    if name not in ("finetuning", "streams", "objects"):
-        raise VosError(f"there is no claim '{name}'; choose from: finetuning, streams, objects")
-    try:
-        counts, budgets = [int(s) for s in _names(steps)], [float(s) for s in _names(seconds)]
-    except ValueError:
-        raise VosError(f"--steps '{steps}' and --seconds '{seconds}' must be numbers with commas between") from None
-    clips, _, scale = choose.clips(data, _sequences(sequences), year)
-    if name == "streams":
-        sources = claims_streams.training_clips(data, year)
-        print(claims_streams.streams_table(claims_streams.streams(clips, sources, out, height, scale)))
-    elif name == "objects":
-        most = max(clips, key=lambda clip: len(clip.ids))
-        print(claims_streams.objects_table(claims_streams.objects(most, out, height, scale=scale)))
-    else:
-        clips = [clip for clip in clips if len(clip.ids) == 1 and clip.starts[clip.ids[0]] == 0]
-        print(claims.table(claims.finetuning(clips, out, height, seed, counts, budgets)))
-    print(f"written: {out / f'{name}.md'}, {name}.json and {name}.png")
-
-
 data_app = typer.Typer(no_args_is_help=True, help="Fetch data sets.")
 app.add_typer(data_app, name="data")
 
@@ -288,10 +240,11 @@ def davis(
     """Fetch DAVIS sequences, and nothing else, out of the official zip. Interrupted and run again, it goes on."""
     from vos_teach.data import download
 
-    download.davis(root, _sequences(sequences) or [], year, resolution, url)
+    download.davis(root, listed.sequences(sequences) or [], year, resolution, url)
     typer.echo(f"DAVIS-{year}, {sequences}: ready in '{root}'")
 
 
+app.add_typer(claim_app, name="claim")
 app.add_typer(labs_app, name="labs")
 app.command()(commands_class.grade)
 app.command()(commands_class.doctor)
