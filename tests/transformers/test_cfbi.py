@@ -46,7 +46,7 @@ def test_distances_are_those_of_the_loop_and_background_is_the_least_of_all_othe
         now, far, near = (rand(8, 5, 6, seed=s) for s in range(3))
         first, last = (torch.randint(0, 4, (5, 6), generator=torch.Generator().manual_seed(s)) for s in (3, 4))
         last[last == 2] = 0  # object 2 is lost
-        maps, _ = net.match(now, (far, one_hot(first, 3).bool()), (near, one_hot(last, 3).bool()))
+        maps, _ = net.match(now, ([(far, one_hot(first, 3).bool())], [(near, one_hot(last, 3).bool())]))
     assert maps.shape == (3, 6, 5, 6)
     for k in (1, 2, 3):
         for i, window in enumerate((None, *TINY.windows)):
@@ -69,7 +69,7 @@ def test_a_look_alike_is_told_by_the_background_alone():
     twin[1, 1:3, 7:9] = 0.5  # not quite equal, as nothing is
     with torch.no_grad():
         for background in (True, False):
-            maps, _ = tiny(background=background).match(twin, (twin, seen[1]), (twin, seen[1]))
+            maps, _ = tiny(background=background).match(twin, ([(twin, seen[1])], []))
             at, other = maps[0, :, 1, 1], maps[0, :, 1, 7]
             assert at[0] == 0 and other[0] < 0.15, "both are near to the object"
             if background:
@@ -122,12 +122,12 @@ def test_clips_together_are_the_clips_alone():
     with torch.no_grad():
         e = net.encode(frames[:, 0])
         masks = [one_hot(x, n) for x, n in zip(labels[:, 0], counts.tolist(), strict=True)]
-        seen = [C.memory(*pair) for pair in zip(e[-1], masks, strict=True)]
+        seen = [([C.memory(*pair)], []) for pair in zip(e[-1], masks, strict=True)]
         now = net.encode(frames[:, 1])
-        both = net.look(now, seen, seen, masks)
+        both = net.look(now, seen, masks)
         assert [x.shape[0] for x in both] == [1, 2]
         for b in range(2):
-            (alone,) = net.look([f[b : b + 1] for f in now], seen[b : b + 1], seen[b : b + 1], masks[b : b + 1])
+            (alone,) = net.look([f[b : b + 1] for f in now], seen[b : b + 1], masks[b : b + 1])
             assert torch.allclose(alone, both[b], atol=1e-5)
 
 
@@ -137,7 +137,7 @@ def by_hand(net, frames, labels, count, own, ahead):
     first = last = C.memory(features[-1][0], masks)
     for t in range(1, len(frames)):
         features = net.encode(frames[t : t + 1])
-        (logits,) = net.look(features, [first], [last], [masks])
+        (logits,) = net.look(features, [([first], [last])], [masks])
         if t > ahead:
             losses.append(C.objective(logits, labels[t]))
         masks = one_hot(soft_aggregate(torch.sigmoid(logits)).argmax(0) if own else labels[t] % 255, count)
@@ -219,23 +219,24 @@ def test_what_appears_later_is_matched_with_the_frame_it_appeared_in(clip):
     system, (a, b) = C.CFBI(tiny()), clip.objects(0)
     system.start(clip.frame(0), a[None])
     system.step(clip.frame(1), b[None])
-    e, labels = system.first
-    h, w = clip.size[0] // 8, clip.size[1] // 8
-    assert e.shape[1:] == labels.shape[1:] == (2 * h, w) and len(labels) == 3
-    assert not labels[2, :h].any() and not labels[1, h:].any(), "of a later frame only what was given is taken"
-    expected = C.memory(e[:, h:], one_hot(b.long(), 1))[1][1]
-    assert torch.equal(labels[2, h:], expected)
+    ((_, first), (e, labels)), ((same, estimate),) = system.past
+    assert not first[2].any() and not labels[1].any(), "of a later frame only what was given is taken"
+    assert torch.equal(labels[2], C.memory(e, one_hot(b.long(), 1))[1][1]) and labels[2].any()
+    assert same is e and torch.equal(estimate[2], labels[2]) and (estimate.sum(0) == 1).all()
+    both = C.joined(system.past[0])
+    assert both[0].shape[1:] == both[1].shape[1:] == (2 * clip.size[0] // 8, clip.size[1] // 8) and len(both[1]) == 3
     assert system.step(clip.frame(2)).shape[0] == 3
 
 
 def test_memory_does_not_grow_and_the_engine_runs_it(clip):
     system = C.CFBI(tiny())
     result = engine.run(system, clip)
-    assert len(result.masks) == len(clip) and system.first[0].shape == system.last[0].shape
+    assert len(result.masks) == len(clip) and [len(part) for part in system.past] == [1, 1]
     system.start(clip.frame(0), torch.zeros(1, *clip.size, dtype=torch.bool))
     assert (system.step(clip.frame(1)).argmax(0) == 0).all(), "an empty mask asks for nothing"
 
 
+@pytest.mark.slow
 def test_the_recipe(monkeypatch):
     source, asked, real = [Source("toy", [toy.clip(1, length=5, objects=2)], 1.0)], [], C.unroll
     monkeypatch.setattr(C, "unroll", lambda net, *a: asked.append((net.background, *a[3:])) or real(net, *a))

@@ -43,11 +43,13 @@ from vos_teach.ops.aggregate import soft_aggregate
 from vos_teach.ops.losses import bootstrapped_ce, soft_iou
 from vos_teach.ops.matching import global_distance, local_distance
 from vos_teach.segmenter import given
+from vos_teach.transformers.ensembler import Ensembler, Pyramid, covered, resize
 from vos_teach.weights import load_part, started
 
 Global = Callable[[Tensor, Tensor, Tensor, Any], Tensor]  # (query C,h,w, memory C,H,W, masks K,H,W, bias) -> K,h,w
 Local = Callable[[Tensor, Tensor, Tensor, Sequence[int], Any], Tensor]  # (..., windows, bias) -> K,windows,h,w
 Memory = tuple[Tensor, Tensor]  # a frame to match with: embedding C,h,w, labels K+1,h,w bool: background, then objects
+Past = tuple[list[Memory], list[Memory]]  # frames in which objects appear, frame 0 first; the latest ones, in order
 LENGTH, AHEAD, OBJECTS = 4, 4, 3  # frames of a training clip; frames before them, objects of them: at most
 
 
@@ -64,57 +66,12 @@ class Config:
 SCALES = {"toy": Config(), "small": Config(), "paper": Config("resnet50", 100, (2, 4, 6, 8, 10, 12), None)}
 
 
-class Pyramid(nn.Module):
-    """A frame, once for all objects: edges at strides 2 and 4, features and embeddings at stride 8."""
-
-    def __init__(self, channels: Sequence[int], embedding: int):
-        super().__init__()
-        c2, c4, c8, c16 = channels
-        self.edge = nn.ModuleList(nn.Sequential(nn.Conv2d(c, d, 3, padding=1), nn.GroupNorm(8, d))
-                                  for c, d in ((c2, 16), (c4, 24)))
-        self.fine, self.deep, self.norm = nn.Conv2d(c8, 64, 3, padding=1), nn.Conv2d(c16, 64, 1), nn.GroupNorm(8, 64)
-        self.embed = nn.Conv2d(64, embedding, 1)
-
-    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """A trunk's maps -> B,16,H/2,W/2, B,24,H/4,W/4, B,64,H/8,W/8 and the embeddings B,C,H/8,W/8."""
-        f2, f4, f8, f16 = features
-        x = F.relu(self.norm(self.fine(f8) + resize(self.deep(f16), f8)))
-        return [self.edge[0](f2), self.edge[1](f4), x, 2 * F.normalize(self.embed(x))]
-
-
-class Ensembler(nn.Module):
-    """From what has been found about an object to its logits: residual blocks whose channels a gate weights, then edges
-    from finer strides. gate: a vector per object of length `who`.
-    """
-
-    def __init__(self, who: int, width: int = 64, dilations: Sequence[int] = (1, 2, 4)):
-        super().__init__()
-        self.gates = nn.ModuleList(nn.Linear(who, width) for _ in dilations)
-        for p in self.gates.parameters():
-            nn.init.zeros_(p)  # every gate starts open: 1 + tanh(0)
-        self.blocks = nn.ModuleList(nn.Sequential(
-            nn.Conv2d(width, width, 3, padding=d, dilation=d), nn.GroupNorm(8, width), nn.ReLU(),
-            nn.Conv2d(width, width, 3, padding=1), nn.GroupNorm(8, width)) for d in dilations)
-        self.up4, self.merge4 = nn.Conv2d(width + 1, 24, 1), nn.Conv2d(24, 24, 3, padding=1)
-        self.up2, self.merge2 = nn.Conv2d(24, 16, 1), nn.Conv2d(16, 16, 3, padding=1)
-        self.score = nn.Conv2d(16, 1, 1)
-
-    def forward(self, x: Tensor, who: Tensor, edges: Sequence[Tensor], mask: Tensor) -> Tensor:
-        """x N,64,h,w; who N,W; edges N,16,H/2,W/2 and N,24,H/4,W/4; last masks N,1,H,W, +1 and -1 -> N,1,H/2,W/2."""
-        for gate, block in zip(self.gates, self.blocks, strict=True):
-            x = F.relu(x + block(x * (1 + torch.tanh(gate(who)))[..., None, None]))
-        fine, mid = edges
-        last = covered(mask, mid)
-        y = F.relu(mid + self.up4(torch.cat([resize(x, mid), last], 1)))  # N,24,H/4,W/4
-        y = F.relu(self.merge4(y)) + y
-        y = F.relu(fine + resize(self.up2(y), fine))  # N,16,H/2,W/2
-        return self.score(F.relu(self.merge2(y)) + y)
-
-
 class Network(nn.Module):
     """global_match, local_match: the key operators, the library's or a student's. background: False leaves out the
     matching with what is not the object: nothing of it is ever near.
     """
+
+    recent = 1  # of the latest frames so many are kept
 
     def __init__(self, config: Config = SCALES["small"], pretrained: bool = True,
                  global_match: Global = global_distance, local_match: Local = local_distance, background: bool = True):
@@ -125,59 +82,64 @@ class Network(nn.Module):
         self.trunk.stages[0].requires_grad_(False)  # edges are edges; stride 2 is half of a step's time
         self.pyramid = Pyramid(self.trunk.channels, config.embedding)
         self.bias = nn.Parameter(torch.zeros(2))  # b_F and b_B
-        maps = 2 * (1 + len(config.windows)) + 1  # with the last mask
-        self.enter = nn.Conv2d(64 + maps, 64, 3, padding=1)
-        self.vote = nn.Conv2d(maps, 1, 1, bias=False)
+        self.ensemble(config, 1 + len(config.windows), 0)
+
+    def ensemble(self, config: Any, planes: int, context: int) -> None:
+        """What comes after `match`, which gives each object `planes` maps of either kind, and all of them `context`."""
+        self.enter = nn.Conv2d(64 + context + 2 * planes + 1, 64, 3, padding=1)
+        self.vote = nn.Conv2d(2 * planes + 1, 1, 1, bias=False)
         self.decoder = Ensembler(4 * config.embedding)
         self.trunk.to(memory_format=torch.channels_last)  # depthwise convolutions are faster so, on CPUs
         with torch.no_grad():  # what is near votes for, what is near to the rest against
-            self.vote.weight[0, :, 0, 0] = torch.tensor([-1.0, 1.0] * (maps // 2) + [0.5])
+            self.vote.weight[0, :, 0, 0] = torch.tensor([-4.0 / planes, 4.0 / planes] * planes + [0.5])
 
     def encode(self, frame: Tensor) -> list[Tensor]:
         """Frames B,3,H,W in [0,1] -> see Pyramid."""
         return self.pyramid([f.contiguous() for f in self.trunk(frame)])
 
-    def match(self, now: Tensor, first: Memory, last: Memory) -> tuple[Tensor, Tensor]:
-        """Embeddings C,h,w of this frame -> distances K,2 * (1 + windows),h,w, foreground and background in turns, and
-        what gates hear of each object, K,4C.
+    def match(self, now: Tensor, past: Past) -> tuple[Tensor, Tensor]:
+        """Embeddings C,h,w of this frame -> distances K,2 * planes,h,w in [0,1], foreground and background in turns,
+        and context,h,w: maps that are the same for all objects, none here.
         """
-        (far, labels), (near, its) = first, last
+        (far, labels), (near, its) = joined(past[0]), latest(past)
 
         def distances(some: slice, bias: Tensor) -> Tensor:  # to some of the labels: K',1 + windows,h,w
             return torch.cat([self.global_match(now, far, labels[some], bias)[:, None],
                               self.local_match(now, near, its[some], self.windows, bias)], 1)
 
         fore, back = distances(slice(1, None), self.bias[0]), others(distances(slice(None), self.bias[1]))
-        if not self.background:
-            back = torch.ones_like(back)
-        return torch.stack([fore, back], 2).flatten(1, 2), torch.cat([means(*first), means(*last)], 1)
+        return self.paired(fore, back), now[:0]
 
-    def look(self, features: Sequence[Tensor], first: Sequence[Memory], last: Sequence[Memory],
-             masks: Sequence[Tensor]) -> list[Tensor]:
+    def paired(self, fore: Tensor, back: Tensor) -> Tensor:
+        """K,planes,h,w each -> K,2 * planes,h,w, in turns."""
+        return torch.stack([fore, back if self.background else torch.ones_like(back)], 2).flatten(1, 2)
+
+    def look(self, features: Sequence[Tensor], past: Sequence[Past], masks: Sequence[Tensor]) -> list[Tensor]:
         """One frame of each of B clips -> logits K,H,W for each, K its number of objects.
 
-        features: `encode`'s; first, last: the frames to match with; masks: the last labels, K+1,H,W, as `labelled`.
+        features: `encode`'s; past: of each clip; masks: the last labels, K+1,H,W of 0 and 1.
         """
-        pairs = [self.match(*one) for one in zip(features[-1], first, last, strict=True)]
-        maps, who = (torch.cat(part) for part in zip(*pairs, strict=True))  # N objects in all
+        found = [self.match(*one) for one in zip(features[-1], past, strict=True)]
+        who = torch.cat([torch.cat([means(*joined(p[0])), means(*latest(p))], 1) for p in past])  # N,4C: N objects
         counts = [len(m) - 1 for m in masks]
-        clip = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)).to(maps.device)
-        mask = 2 * torch.cat([m[1:] for m in masks]).to(maps)[:, None] - 1  # N,1,H,W
+        clip = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)).to(who.device)
+        mask = 2 * torch.cat([m[1:] for m in masks]).to(who)[:, None] - 1  # N,1,H,W
         fine, mid, x, _ = (f[clip] for f in features)
-        known = torch.cat([2 * maps - 1, covered(mask, x)], 1)
-        logit = self.decoder(F.relu(self.enter(torch.cat([x, known], 1))), who, (fine, mid), mask)
+        context = torch.stack([c for _, c in found])[clip]
+        known = torch.cat([2 * torch.cat([m for m, _ in found]) - 1, covered(mask, x)], 1)  # N,2 * planes + 1,h,w
+        logit = self.decoder(F.relu(self.enter(torch.cat([x, context, known], 1))), who, (fine, mid), mask)
         logit = logit + resize(self.vote(known), logit)
         return list(F.interpolate(logit, mask.shape[-2:], mode="bilinear", align_corners=False)[:, 0].split(counts))
 
 
-def resize(x: Tensor, like: Tensor) -> Tensor:
-    """Bilinear, to the height and width of `like`."""
-    return F.interpolate(x, like.shape[-2:], mode="bilinear", align_corners=False)
+def joined(frames: Sequence[Memory]) -> Memory:
+    """Several frames to match with as one: below each other."""
+    return torch.cat([e for e, _ in frames], 1), torch.cat([labels for _, labels in frames], 1)
 
 
-def covered(mask: Tensor, like: Tensor) -> Tensor:
-    """The share of each of `like`'s cells that a mask covers."""
-    return F.adaptive_avg_pool2d(mask, (like.shape[-2], like.shape[-1]))
+def latest(past: Past) -> Memory:
+    """The last frame."""
+    return (past[1] or past[0])[-1]
 
 
 def others(distance: Tensor) -> Tensor:
@@ -228,7 +190,7 @@ class CFBI:
         assert masks is not None, "a one-shot system needs the masks of its first frame"
         result, self.asked = given(masks), masks.flatten(1).any(1)
         self.masks = labelled(result)
-        self.first = self.last = memory(self.net.encode(frame[None])[-1][0], self.masks)
+        self.past: Past = [memory(self.net.encode(frame[None])[-1][0], self.masks)], []
         return result
 
     @torch.no_grad()
@@ -236,23 +198,18 @@ class CFBI:
         """See Segmenter."""
         features = self.net.encode(frame[None])
         new = torch.zeros_like(self.masks[:0]).bool() if new is None else new
-        (logits,) = self.net.look(features, [self.first], [self.last], [self.masks])
+        (logits,) = self.net.look(features, [self.past], [self.masks])
         p = torch.sigmoid(logits) * ~new.any(0)  # a mask that is given beats every estimate on its pixels
         p = p * self.asked[:, None, None]  # an empty mask asks for nothing
         result = soft_aggregate(torch.cat([p, given(new)[1:].to(p)]))
         self.masks = labelled(result)
-        self.last = memory(features[-1][0], self.masks)
-        if len(new):
-            self.asked = torch.cat([self.asked, new.flatten(1).any(1)])
-            self.first = grown(self.first, self.last, len(new))
+        self.asked = torch.cat([self.asked, new.flatten(1).any(1)])
+        first, last = ([(e, F.pad(labels, (0, 0, 0, 0, 0, len(new)))) for e, labels in part] for part in self.past)
+        e, labels = memory(features[-1][0], self.masks)
+        if len(new):  # older objects are only estimates there
+            first.append((e, torch.cat([labels[:1], torch.zeros_like(labels[1 : -len(new)]), labels[-len(new) :]])))
+        self.past = first, [*last, (e, labels)][-self.net.recent :]
         return result
-
-
-def grown(first: Memory, now: Memory, count: int) -> Memory:
-    """Frame 0, and below it the frame in which `count` more objects appear, where older ones are only estimates."""
-    (e, labels), (more, its) = first, now
-    its = torch.cat([its[:1], torch.zeros_like(its[1:-count]), its[-count:]])
-    return torch.cat([e, more], 1), torch.cat([F.pad(labels, (0, 0, 0, 0, 0, count)), its], 1)
 
 
 def cfbi(device: str = "cpu", scale: str = "small", weights: str | None = None, init: str = "trained",
@@ -298,15 +255,16 @@ def unroll(net: Network, frames: Tensor, labels: Tensor, counts: Tensor, own: bo
     if ahead:
         with torch.no_grad():
             features[1:1] = encoded(net, frames[:, 1 : ahead + 1])
-    first = [memory(e, x[0]) for e, x in zip(features[0][-1], true, strict=True)]
-    last, masks, losses = first, [x[0] for x in true], []
+    past: list[Past] = [([memory(e, x[0])], []) for e, x in zip(features[0][-1], true, strict=True)]
+    masks, losses = [x[0] for x in true], []
     for t, seen in enumerate(features[1:], 1):
         with torch.set_grad_enabled(t > ahead and torch.is_grad_enabled()):
-            logits = net.look(seen, first, last, masks)
+            logits = net.look(seen, past, masks)
         if t > ahead:
             losses += [objective(x, y[t]) for x, y in zip(logits, labels, strict=True)]
         masks = [labelled(soft_aggregate(torch.sigmoid(x))) for x in logits] if own else [x[t] for x in true]
-        last = [memory(e, m) for e, m in zip(seen[-1], masks, strict=True)]
+        past = [(first, [*last, memory(e, m)][-net.recent :])
+                for (first, last), e, m in zip(past, seen[-1], masks, strict=True)]
     return torch.stack(losses).mean()
 
 
@@ -316,26 +274,33 @@ def encoded(net: Network, frames: Tensor) -> list[list[Tensor]]:
     return [[f[:, t] for f in maps] for t in range(frames.shape[1])]
 
 
-def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 2000, batch: int = 2,
+def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 1800, batch: int = 2,
            size: tuple[int, int] = (192, 320), device: str = "cpu", trunk: str | None = "osvos", without: float = 0.15,
            **changes: Any) -> Recipe:
     """Training through time: what `vos-teach train cfbi` runs. size: of the crops.
 
-    The first fifth of the steps has true last masks, the others the network's own labels. trunk: weights whose trunk
-    the encoder starts from; None: ImageNet's, as for other backbones than the default; without: the share of steps that
-    leave the background out; changes: fields of Config.
+    trunk: weights whose trunk the encoder starts from; None: ImageNet's, as for other backbones than the default;
+    without: the share of steps that leave the background out; changes: fields of Config.
     """
     config = replace(SCALES[scale], **changes)
-    net, sources = new_network(config, True).to(device), crowded(sources)
-    trunk = trunk if config.backbone == "lite0" else None
+    net, trunk = new_network(config, True), trunk if config.backbone == "lite0" else None
     if trunk is not None:
         load_part(net.trunk, trunk, "trunk")
+    return training(net.to(device), sources, steps, batch, size, without, 0.2, trunk=trunk, backbone=config.backbone)
+
+
+def training(net: Network, sources: Sequence[Source], steps: int, batch: int, size: tuple[int, int], without: float,
+             true: float, **about: Any) -> Recipe:
+    """A network's training. true: the share of the steps, at the start, that have true last masks, not the network's
+    own; in half of the steps of the second half frames are run through before those that count.
+    """
+    sources, device = crowded(sources), next(net.parameters()).device
 
     def loss(step: int, rng: np.random.Generator) -> Tensor:
         ahead = int(rng.integers(1, AHEAD + 1)) if step >= 0.5 * steps and rng.random() < 0.5 else 0
         net.background = bool(rng.random() >= without)
         drawn = windows(sources, rng, batch, size, LENGTH + ahead)
-        return unroll(net, drawn.frames.to(device), drawn.labels.to(device), drawn.counts, step >= 0.2 * steps, ahead)
+        return unroll(net, drawn.frames.to(device), drawn.labels.to(device), drawn.counts, step >= true * steps, ahead)
 
     return Recipe(net, loss, groups(net, 2e-4, 1e-3), steps,
-                  {"batch": batch, "size": size, "trunk": trunk, "backbone": config.backbone, "without": without})
+                  {"batch": batch, "size": size, "without": without, "true": true, **about})
