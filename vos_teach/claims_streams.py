@@ -69,7 +69,7 @@ def streams(clips: Sequence[Clip], sources: Sequence[Source], out: str | Path, h
     start = out / "streams" / "start.safetensors"  # all runs from the same weights, even if others ship meanwhile
     if not start.is_file():
         write_bytes(start, path_of("masktrack").read_bytes())
-    pool = moments.Pool(crowded(sources), count, lambda frame, flow: lucid.maps_of(frame, flow, shown))
+    pool = moments.Pool(crowded(sources, fours=0.3), count, lambda frame, flow: lucid.maps_of(frame, flow, shown))
     about = {"clips": [bench.fingerprint(c.cut(0, frames)) for c in clips], "height": height, "scale": scale,
              "steps": steps, "crop": list(crop), "pool": count, "frames": frames,
              "training": [[s.name, len(s.clips), s.share] for s in sources],

@@ -289,6 +289,23 @@ def test_the_pools_moments_depend_on_their_number_alone():
     assert a[1] is a[1] and len(a) == 6
 
 
+def test_in_a_share_of_the_moments_nothing_moves():
+    """There the mask before is the mask, and no pixel is faster than the others."""
+    sources = [Source("toy", toy.training(4, camera_motion=False), 1.0)]
+    for still, least, most in ((0.0, 0, 1), (1.0, 12, 12), (0.5, 2, 10)):
+        pool = moments.Pool(sources, 12, L.maps_of, still=still)
+        rest = sum(np.array_equal(m.last, m.labels) and m.maps.max() < 60 for m in (pool[i] for i in range(12)))
+        assert least <= rest <= most, still
+
+
+def test_online_learning_has_dreams_in_which_nothing_moves(clip, monkeypatch):
+    heard = []
+    real = moments.between
+    monkeypatch.setattr(moments, "between", lambda *a, **k: heard.append(np.array_equal(a[0], a[2])) or real(*a, **k))
+    engine.run(system(config=L.Config(backbone="tiny", steps=20, ships=False)), clip.cut(0, 2))
+    assert 1 <= sum(heard) <= 14 and len(heard) == 20
+
+
 def test_the_objective_by_hand():
     logits = torch.randn(2, 3, 4, 5, dtype=torch.float64)
     target = torch.randint(0, 2, (2, 4, 5))

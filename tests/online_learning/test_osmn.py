@@ -132,6 +132,10 @@ def test_composites_are_made_where_clips_show_one_object():
     assert all(c.ids == (1, 2) for c in out[1].clips) and len(out[1].clips) >= 6
     doubles = [c.name for c in out[1].clips if len(set(c.name.split("+"))) == 1]
     assert len(doubles) == 1, "a clip over itself: only the place tells its two objects apart"
+    more = crowded([Source("single", one, 0.8)], times=2, fours=0.25)
+    assert [s.name for s in more] == ["single", "single+", "single++"]
+    assert np.allclose([s.share for s in more], [0.4, 0.3, 0.1])
+    assert all(len(clip.ids) == 4 for clip in more[2].clips)
 
 
 def test_training_lowers_the_loss_on_what_it_sees():

@@ -110,13 +110,16 @@ def spoil(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 class Pool:
     """So many moments of training clips, made when asked for and then kept: moment i depends on seed and i alone.
 
-    dreams: the share that is dreamt of single frames; the others are frames of a clip, 1 to 3 apart.
+    dreams: the share that is dreamt of single frames; the others are frames of a clip, 1 to 3 apart. still: the share
+    in which time stands still, so that nothing moves: an object that rests is an object all the same.
     """
 
     def __init__(self, sources: Sequence[Source], count: int, maps: Maps, flow: str | Estimator = "dis",
-                 warp: Callable[[Tensor, Tensor], Tensor] = bilinear, dreams: float = 0.4, seed: int = 0):
+                 warp: Callable[[Tensor, Tensor], Tensor] = bilinear, dreams: float = 0.4, seed: int = 0,
+                 still: float = 0.2):
         self.sources, self.count, self.maps, self.flow, self.warp = sources, count, maps, flow, warp
-        self.dreams, self.seed, self.kept = dreams, seed, {}  # type: ignore[var-annotated]
+        self.dreams, self.seed, self.still = dreams, seed, still
+        self.kept: dict[int, Moment] = {}
 
     def __len__(self) -> int:
         return self.count
@@ -151,6 +154,8 @@ class Pool:
                 pair = clip.frames[t - gap], before, clip.frames[t], labels
             else:
                 continue
+            if rng.random() < self.still:
+                pair = *pair[2:], *pair[2:]
             made = between(*pair, self.maps, self.flow, self.warp)
             if made.last.any() and made.labels.any():
                 return made

@@ -88,10 +88,11 @@ def singles(sources: Sequence[Source], rng: np.random.Generator, batch: int, siz
     return drawn
 
 
-def crowded(sources: Sequence[Source], times: int = 20) -> list[Source]:
+def crowded(sources: Sequence[Source], times: int = 20, fours: float = 0.0) -> list[Source]:
     """Where clips mostly show one object, half of the batches come from composites: there the mask must tell which.
 
     A fifth of these are doubles: a clip pasted over itself. Its two objects look alike, so only the place can tell.
+    fours: the share of the composites' batches that two composites in one give, with four objects.
     """
     out = []
     for source in sources:
@@ -102,7 +103,10 @@ def crowded(sources: Sequence[Source], times: int = 20) -> list[Source]:
                 with suppress(VosError):  # too large to stand there twice
                     both.append(composite.pair(alone[i % len(alone)], alone[i % len(alone)], seed=i))
             out += [Source(source.name, source.clips, source.share / 2),
-                    Source(source.name + "+", both, source.share / 2)]
+                    Source(source.name + "+", both, (1 - fours) * source.share / 2)]
+            if fours:
+                out.append(Source(source.name + "++", composite.suite(both, len(both) // 2, seed=1),
+                                  fours * source.share / 2))
         else:
             out.append(source)
     return out

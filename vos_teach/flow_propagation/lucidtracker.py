@@ -16,7 +16,8 @@ Kept: both designs, streams trained each by its own loss and averaged, masks war
 Changed: DeepLab-VGG is replaced by EfficientNet-Lite0 with a top-down decoder that starts from MaskTrack; FlowNet2 by
 DIS, in training as in use; training dreams of DAVIS's training frames, composites and toy clips, and sees their real
 neighbours too; cross-entropy plus soft Jaccard. Added: where the others' masks are near an object's logit falls
-(`apart`), so that slots are told apart from the first step on. Dropped: CRF, semantic segmentation (but see `extra`).
+(`apart`), so that slots are told apart from the first step on; examples in which nothing moves, and composites of four.
+Dropped: CRF, semantic segmentation (but see `extra`).
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ from vos_teach.segmenter import given
 from vos_teach.weights import load, load_into
 
 Extra = Callable[[Tensor], Tensor]  # a frame, 3,H,W in [0,1] -> one more map, H,W in [0,1]
+STILL = 0.3  # the share of dreams in which nothing moves: or a motion stream learns that what rests is background
 SHIPPED = {2: "lucidtracker", 1: "lucidtracker-one-stream"}  # by the number of streams
 
 
@@ -238,8 +240,10 @@ class LucidTracker:
 
         def loss() -> Tensor | None:
             dream = self.dreamers[self.rng.integers(len(self.dreamers))].pair(self.rng)
-            moment = moments.between(dream.first, dream.first_mask, dream.second, dream.second_mask,
-                                     lambda frame, flow: maps_of(frame, flow, self.extra), self.flow)
+            pair = dream.first, dream.first_mask, dream.second, dream.second_mask
+            if self.rng.random() < STILL:
+                pair = *pair[2:], *pair[2:]
+            moment = moments.between(*pair, lambda frame, flow: maps_of(frame, flow, self.extra), self.flow)
             first = int(self.rng.integers(-(-len(self.last) // self.group))) * self.group
             ids = range(first + 1, min(first + self.group, len(self.last)) + 1)
             drawn = moments.example(moment, self.rng, self.config.slots, ids)
@@ -300,7 +304,7 @@ def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 1600, b
     if config.ships:
         inherit(net, start)
     if pool is None:
-        pool = moments.Pool(crowded(sources), count, lambda frame, flow: maps_of(frame, flow, extra))
+        pool = moments.Pool(crowded(sources, fours=0.3), count, lambda frame, flow: maps_of(frame, flow, extra))
 
     def loss(step: int, rng: np.random.Generator) -> Tensor:
         return loss_of(net, pool.draw(rng, batch, config.slots, size), device)
