@@ -72,8 +72,8 @@ def box(axes, x: float, y: float, w: float, h: float, text: str, colour: str, si
 
 def arrow(axes, a: tuple[float, float], b: tuple[float, float], colour: str = viz.INK, **more) -> None:
     """An arrow from a to b."""
-    axes.add_patch(FancyArrowPatch(a, b, arrowstyle="-|>", mutation_scale=18, lw=2, color=colour, shrinkA=0,
-                                   shrinkB=0, **more))
+    axes.add_patch(FancyArrowPatch(a, b, arrowstyle="-|>", mutation_scale=18, color=colour, shrinkA=0, shrinkB=0,
+                                   **{"lw": 2, **more}))
 
 
 def canvas(width: float, height: float, zoom: float = 1.0):

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LECTURES = ROOT / "lectures"
-PAGES = ("0_task_data_measures", "1_online_learning", "2_mask_propagation", "3_flow_propagation")
+PAGES = ("0_task_data_measures", "1_online_learning", "2_mask_propagation", "3_flow_propagation", "4_rnn")
 
 # What the lecture asks (its slides, and the curriculum): words that the stated question must contain
 QUESTIONS = {
@@ -31,6 +31,11 @@ QUESTIONS = {
         "Where is the RNN in the MaskRNN architecture", "several objects in a single pass", "will perform better",
         "would you use, and why", "Through a small window", "Which flow is needed", "average the two streams' logits",
         "appearance stream fail, when the motion stream",
+    ),
+    "4_rnn": (
+        "S2S win on seen categories, and OSVOS on unseen", "so much slower than those that do not",
+        "RVOS do both tasks", "recurrence in space for", "first frame only", "soft IoU of two empty masks",
+        "frozen. What does that cost", "none knows of the others",
     ),
 }
 # What the slides say: words that the page must contain, outside the answers or inside
@@ -49,6 +54,11 @@ SAID = {
         "Each mask goes **separately**",
         "**concatenated with optical flow**", "two streams", "one stream", "**adding more mask channels**",
         "lighter, as good as two, cheaper to train", "**extra input channels**", "semantics of objects",
+    ),
+    "4_rnn": (
+        "segmented **independently**", "**one-shot** only", "**trained for another task**",
+        "**not end-to-end trainable**", "ConvLSTM", "Recurrence in **space**", "**One-shot**", "**Zero-shot**",
+        "K80 (*) and a P100 (†)",
     ),
 }
 # Published figures, as the fact sheet has them: a row's name -> its cells
@@ -70,6 +80,13 @@ TABLES = {
         "two streams": "yes yes no 80.9", "one stream": "yes yes no 80.3", "FusionSeg": "zero-shot 70.7/65.3 -",
         "MaskTrack (stage 2)": "one-shot 79.7/75.4 -", "MaskRNN": "one-shot 80.4/82.3(recalled) -",
         "LucidTracker": "one-shot 83.9/82.0 66.7",
+    },
+    "4_rnn": {
+        "OSVOS": "yes 59.8 54.2 60.5 60.7 10", "MaskTrack": "yes 59.9 45.0 59.5 47.9 12",
+        "OnAVOS": "yes 60.1 46.6 62.7 51.4 13", "S2S w/o OL": "no 66.7 48.2 65.5 50.3 0.16",
+        "OSMN": "no 60.0 40.6 60.1 44.0 0.14/0.108*/0.065†", "RVOS-Mask-ST+": "no 63.6 45.5 67.2 51.0 0.067*/0.044†",
+        "S2S": "one-shot,withOL 79.1/-(recalled) - 0.16(recalled,withoutOL)",
+        "Visual memory": "zero-shot 75.9/72.1 - -", "RVOS": "one-shot - 60.6 0.044", "RVOS ": "zero-shot - 41.2 0.044",
     },
 }
 
@@ -166,7 +183,8 @@ def test_no_solution_of_a_lab_is_given_away(page):
 
 def test_places_for_what_is_measured_later_stay_marked():
     for page, names in {"1_online_learning": ("stage 1", "finetuning"), "2_mask_propagation": ("spoil", "stage 2"),
-                        "3_flow_propagation": ("warping", "objects", "systems", "composites", "streams")}.items():
+                        "3_flow_propagation": ("warping", "objects", "systems", "composites", "streams"),
+                        "4_rnn": ("borrowed", "recurrence", "growth", "table", "systems")}.items():
         for name in names:
             assert all(source(page).count(f"<!-- {end}measured: {name} -->") == 1 for end in ("", "/")), name
 
