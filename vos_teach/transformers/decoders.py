@@ -1,7 +1,8 @@
 """From what was read in memory to a mask: the decoders of STM and STCN, ours and those of the papers.
 
-Each is (read R,Cv,h,w at stride 16, value B,Cq,h,w of the query, skips fine first, rows R) -> logits R,H,W. A row is one
-object of one frame; rows says of which of the B frames. What depends on the frame alone is worked out once per frame.
+Each is (read R,Cv,h,w at stride 16, value B,Cq,h,w of the query, skips fine first, rows R) -> logits R,H,W. A row is
+one object of one frame; rows says of which of the B frames. What depends on the frame alone is worked out once per
+frame.
 """
 
 from __future__ import annotations
@@ -31,13 +32,19 @@ def larger(x: Tensor, by: int) -> Tensor:
 
 
 class Pyramid(TopDown):
-    """Ours: the top-down decoder of the course, whose skips of strides 2, 4 and 8 are worked out once per frame."""
+    """Ours: the top-down decoder of the course, whose skips of strides 2, 4 and 8 are worked out once per frame.
+
+    The last two of the values are the masks themselves.
+    """
 
     def __init__(self, skips: Sequence[int], value: int, query: int):
         super().__init__((*skips, value + query))
         self.score = nn.Conv2d(16, 1, 1)
+        with torch.no_grad():
+            self.side[-1].get_parameter("weight")[:, value - 2 : value] *= 8  # two channels of many: to be heard
 
-    def forward(self, read: Tensor, value: Tensor, skips: Sequence[Tensor], rows: Tensor) -> Tensor:
+    def forward(self, read: Tensor, value: Tensor, skips: Sequence[Tensor], rows: Tensor  # type: ignore[override]
+                ) -> Tensor:
         """See above."""
         maps = [F.relu(norm(conv(f))) for norm, conv, f in zip(self.norm, self.side, skips, strict=False)]
         top = F.relu(self.norm[-1](self.side[-1](beside(read, value, rows))))  # R,96,h,w

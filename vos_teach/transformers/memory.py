@@ -6,8 +6,8 @@ A policy says which frames memory holds while frame t is segmented. It is a plai
 
 What a policy leaves out for one frame is let go and does not come back, even if it asks for it again. Frames in which a
 mask was GIVEN are never let go: nothing else in memory is known to be true. Beyond that a bank may hold at most `limit`
-frames; when it is full the oldest frame without a given mask goes first. So a long video costs no more than a short one,
-and what is forgotten is the middle of the past, neither its beginning nor its end.
+frames; when it is full the oldest frame without a given mask goes first. So a long video costs no more than a short
+one, and what is forgotten is the middle of the past, neither its beginning nor its end.
 """
 
 from __future__ import annotations
@@ -106,10 +106,13 @@ class Bank:
         return given or t in self.policy(t + 1)
 
     def add(self, entry: Entry) -> None:
-        """Store a frame, later than all others, if it is wanted; let go what is not wanted while the next is segmented."""
-        held = set(self.policy(entry.t + 1))
-        if self.wants(entry.t, entry.given):
-            self.entries.append(entry)
+        """Store a frame, later than all others."""
+        self.entries.append(entry)
+        self.tidy(entry.t)
+
+    def tidy(self, t: int) -> None:
+        """Frame t is done: let go what is not wanted while the next one is segmented, then what is too much."""
+        held = set(self.policy(t + 1))
         self.entries = [e for e in self.entries if e.given or e.t in held]
         while self.limit is not None and len(self.entries) > self.limit:
             free = [e for e in self.entries if not e.given]
@@ -118,16 +121,16 @@ class Bank:
             self.entries.remove(free[0])
         self._joined = None
 
-    def grow(self, write: Callable[[Entry], tuple[Tensor | None, Tensor]], count: int) -> None:
+    def grow(self, write: Callable[[Entry], tuple[Tensor, Tensor]], count: int) -> None:
         """`count` objects have come: what is remembered of each frame says that they were not there.
 
-        write(entry) -> their keys count,C,h,w (None where keys belong to no object) and values count,Cv,h,w, given an
-        entry whose masks have `count` empty ones at their end.
+        write(entry) -> their keys count,C,h,w (C,h,w where keys belong to no object: those stay) and values
+        count,Cv,h,w, given an entry whose masks have `count` empty ones at their end.
         """
         for entry in self.entries:
             entry.masks = torch.cat([entry.masks, entry.masks.new_zeros(count, *entry.masks.shape[-2:])])
             key, value = write(entry)
-            entry.key = entry.key if key is None else torch.cat([entry.key, key])
+            entry.key = torch.cat([entry.key, key]) if key.ndim == 4 else entry.key
             entry.value = torch.cat([entry.value, value])
         self._joined = None
 
@@ -151,9 +154,8 @@ def strongest(affinity: Tensor, top_k: int | None) -> Tensor:
     """
     if top_k is None or top_k >= affinity.shape[-2]:
         return affinity
-    best, where = affinity.transpose(-1, -2).topk(top_k, dim=-1)  # ...,M,k: the last axis is the fast one
-    kept = torch.zeros_like(affinity.transpose(-1, -2)).scatter(-1, where, best / best.sum(-1, keepdim=True))
-    return kept.transpose(-1, -2)
+    best, where = affinity.topk(top_k, dim=-2)  # ...,k,M
+    return torch.zeros_like(affinity).scatter(-2, where, best / best.sum(-2, keepdim=True))
 
 
 def looks(system: Any, frame: Tensor, at: tuple[int, int], slot: int = 0) -> Tensor:
@@ -166,7 +168,7 @@ def looks(system: Any, frame: Tensor, at: tuple[int, int], slot: int = 0) -> Ten
     y, x = at
     if not (0 <= y < h and 0 <= x < w):
         raise VosError(f"pixel {at} lies outside the frame of {h} x {w}")
-    if not getattr(system, "bank", None):
+    if not len(system.bank):
         raise VosError("nothing is in memory yet: start the system on a clip first")
     padded = F.pad(frame[None], (0, -w % STRIDE, 0, -h % STRIDE), mode="replicate")
     with torch.no_grad():
