@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from vos_teach import claims_speed as C
 from vos_teach.clip import VosError
@@ -35,7 +36,8 @@ def test_speed_counts_what_each_system_spends(tmp_path):
     assert osvos["online"] and not osmn["online"] and osmn["s/frame"] == osmn["s/frame after tuning"]
     assert osvos["s/frame"] - osvos["s/frame after tuning"] >= 1 / 4, "a second over four frames"
     spent = found["osvos s/frame with a budget of"]
-    assert spent["2"] - spent["1"] == pytest.approx(1 / 4, abs=0.2)
+    after = osvos["s/frame after tuning"]
+    assert spent["1"] - after >= 1 / 4 and spent["2"] - after >= 2 / 4
     assert set(C.ratios(found)) == {"copy-first", "osmn"}
     assert {p.name for p in tmp_path.glob("speed.*")} == {"speed.json", "speed.md", "speed.png"}
     with pytest.raises(VosError, match="fusionseg"):
@@ -62,3 +64,24 @@ def test_growth_is_of_the_first_objects_of_one_clip(tmp_path):
     assert "| flow |" in (tmp_path / "growth.md").read_text()
     with pytest.raises(VosError, match="fewer than two objects"):
         C.growth(toy.clip(5, length=4), {"x": ("copy-first", {})}, tmp_path)
+
+
+def test_what_flow_gives_and_costs(tmp_path, monkeypatch):
+    class Moves:
+        """Finds the object only if it is told of motion."""
+
+        task, causal, seed, flow_seconds = "zero-shot", False, 0, 0.5
+
+        def __init__(self, flow):
+            self.flow = flow
+
+        def segment(self, frames, masks=None):
+            moves = self.flow == "dis" or self.flow(np.zeros((4, 6, 3), np.uint8), None).any()
+            p = torch.stack([torch.from_numpy(clip.masks[t] == 1) for t in range(len(frames))]).float() * moves
+            return torch.stack([1 - p, p], 1)
+
+    clip = toy.clip(3, length=4, split="val", distractors=0)
+    monkeypatch.setattr(C.registry, "make", lambda name, scale, flow: Moves(flow))
+    rows = C.borrowed([clip], tmp_path)["rows"]
+    assert rows["DIS"]["J"] == 1 and rows["none"]["J"] < 0.1 and rows["DIS"]["s/frame of flow"] == 0.5 / 4
+    assert "| none | 0.0" in (tmp_path / "borrowed.md").read_text()

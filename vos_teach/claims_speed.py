@@ -4,6 +4,7 @@ speed       seconds a frame of systems with and without online learning, fine-tu
             turns; and how often OSVOS's time holds another system's, against OSVOS's fine-tuning budget
 categories  J and F on toy categories that training has shown, and on those that it has not
 growth      seconds a frame against 1, 2, ... objects of one clip, and how well all of them are segmented
+borrowed    what visual memory owes to flow, which a method made for something else finds: J, F and seconds without it
 """
 
 from __future__ import annotations
@@ -193,6 +194,45 @@ def draw_growth(result: dict) -> Figure:
     axes.set_ylim(0, None)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
+
+
+def borrowed(clips: Sequence[Clip], out: str | Path, height: int | None = 240, scale: str = "small", seed: int = 0,
+             options: dict | None = None) -> dict:
+    """Visual memory with DIS's flow, and with flow that says that nothing moves -> means over objects of J and F, and
+    seconds a frame; also borrowed.json and .md, and a plot.
+    """
+    rows: dict[str, dict[str, float]] = {}
+    for label, flow in (("DIS", "dis"), ("none", _nothing_moves)):
+        system = registry.make("visual-memory", scale=scale, flow=flow, **(options or {}))
+        scores, spent, flowing, frames = [], 0.0, 0.0, 0
+        for clip in tqdm(clips, desc=f"flow: {label}", unit="clip", disable=None):
+            found = engine.run(system, clip, seed, _height(clip, height))
+            scores += [[o["J"], o["F"]] for o in bench.score(clip, found.masks, "zero-shot").values()]
+            spent, frames = spent + found.start_seconds, frames + len(clip)
+            flowing += system.flow_seconds
+        j, f = np.mean(scores, 0)
+        rows[label] = {"J": float(j), "F": float(f), "s/frame": spent / frames, "s/frame of flow": flowing / frames}
+    result = {"machine": bench.machine(), "clips": len(clips), "seed": seed, "rows": rows}
+    write(Path(out), "borrowed", result, borrowed_table, draw_borrowed)
+    return result
+
+
+def _nothing_moves(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """A method for flow that sees none."""
+    return np.zeros((*first.shape[:2], 2), np.float32)
+
+
+def borrowed_table(result: dict) -> str:
+    """The figures as Markdown."""
+    lines = ["| flow | J | F | s/frame | of which flow |", "|---|---:|---:|---:|---:|"]
+    lines += [f"| {name} | {r['J']:.3f} | {r['F']:.3f} | {r['s/frame']:.3f} | {r['s/frame of flow']:.3f} |"
+              for name, r in result["rows"].items()]
+    return "\n".join(lines) + f"\n\n{result['clips']} clips, seed {result['seed']}. {_about(result)}\n"
+
+
+def draw_borrowed(result: dict) -> Figure:
+    """J against seconds a frame, with flow and without."""
+    return viz.quality_time({f"flow: {name}": (r["s/frame"], r["J"]) for name, r in result["rows"].items()}, ylabel="J")
 
 
 def write(out: Path, name: str, result: dict, table: Callable[[dict], str], draw: Callable[[dict], Figure]) -> None:

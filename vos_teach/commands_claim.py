@@ -111,6 +111,16 @@ def growth(
     _said("growth", claims_speed.growth_table(claims_speed.growth(most, named, out, height, scale=scale)), out)
 
 
+@claim_app.command()
+def borrowed(data: Data = "toy", out: Out = OUT, height: Height = 240, sequences: Sequences = None,
+             year: Year = None) -> None:
+    """Stage 4: visual memory with the flow that it borrows, and without it."""
+    from vos_teach import claims_speed
+
+    clips, scale = _clips(data, sequences, year)
+    _said("borrowed", claims_speed.borrowed_table(claims_speed.borrowed(clips, out, height, scale)), out)
+
+
 def _clips(data: str, sequences: str | None, year: int | None):
     """The clips that were asked for, and the scale that goes with them."""
     from vos_teach.data import choose

@@ -1,9 +1,8 @@
-"""Fills in what page 3 says was measured: `python lectures/figures/measured.py [FOLDER ...]`, without any: runs/.
+"""Fills in what pages 3 and 4 say was measured: `python lectures/figures/measured.py [FOLDER ...]`, without any: runs/.
 
-Looks through the folders for what `vos-teach bench` and `vos-teach claim` have written (bench.json, streams.json,
-objects.json), keeps the figures in stage3.json beside this file, and writes them between the marks of the page; time
-against objects is drawn, too. The newest run of a kind counts; what no run tells stays as it was kept. Says where each
-figure was found.
+Looks through the folders for what `vos-teach bench` and `vos-teach claim` have written (bench.json, streams.json and so
+on), keeps the figures in stage3.json and stage4.json beside this file, and writes them between the marks of the pages.
+The newest run of a kind counts; what no run tells stays as it was kept. Says where each figure was found.
 """
 
 from __future__ import annotations
@@ -19,17 +18,19 @@ import torch
 
 from vos_teach.data import toy
 from vos_teach.data.flow import consistent, dis
+from vos_teach.data.png import write_bytes
 from vos_teach.ops.warp import warp
 
 HERE = Path(__file__).parent
-PAGE, KEPT = HERE.parent / "3_flow_propagation.md", HERE / "stage3.json"
 STEPS = 160  # of fine-tuning per sequence, as in the tables of stages 1 and 2
-NAMES = {  # in the table's order
+NAMES = {  # in the tables' order
+    "s2s": "S2S", "rvos": "RVOS", "visual-memory": "Visual memory", "rvos-zero-shot": "RVOS",
     "copy-flow": "copy-flow", "fusionseg-appearance": "FusionSeg, appearance alone",
     "fusionseg-motion": "FusionSeg, motion alone", "fusionseg": "FusionSeg", "maskrnn": "MaskRNN",
     "lucidtracker-one-stream": "LucidTracker, one stream", "lucidtracker": "LucidTracker, two streams",
 }
-ZERO_SHOT = ("fusionseg-appearance", "fusionseg-motion", "fusionseg")
+STAGE = dict.fromkeys(("s2s", "rvos", "visual-memory", "rvos-zero-shot"), 4)  # the others: 3
+ZERO_SHOT = ("fusionseg-appearance", "fusionseg-motion", "fusionseg", "visual-memory", "rvos-zero-shot")
 REAL = "12 of the 20 validation sequences of DAVIS-2016, 240p in, scored at 480p, seed 0, one CPU core, one run each"
 
 
@@ -40,8 +41,9 @@ def newest(folders: Iterable[Path], name: str) -> list[Path]:
     return sorted((p for folder in folders for p in folder.rglob(name)), key=lambda p: p.stat().st_mtime)
 
 
-def benches(folders: list[Path]) -> dict[str, dict]:
-    """Rows of benches on all 12 real sequences at 240p with seed 0: "systems" and "composites" by name and steps."""
+def benches(folders: list[Path], stage: int) -> dict[str, dict]:
+    """Rows of benches on all 12 real sequences at 240p with seed 0, of a stage's systems: "systems" and "composites" by
+    name and steps."""
     found: dict[str, dict] = {"systems": {}, "composites": {}}
     for path in newest(folders, "bench.json"):
         said = json.loads(path.read_text(encoding="utf-8"))
@@ -49,10 +51,11 @@ def benches(folders: list[Path]) -> dict[str, dict]:
             name = row["system"]
             keys = [r["key"] for r in said["results"] if r["key"]["system"] == name]
             options = keys[0]["options"]
-            if (name not in NAMES or row["clips"] != 12 or "DAVIS" not in said["data"] or said["height"] != 240
+            if (name not in NAMES or STAGE.get(name, 3) != stage or row["clips"] != 12
+                    or "DAVIS" not in said["data"] or said["height"] != 240
                     or said["seed"] != 0 or set(options) - {"steps", "weights"}):
                 continue
-            tuned = name not in (*ZERO_SHOT, "copy-flow")
+            tuned = STAGE.get(name, 3) == 3 and name not in (*ZERO_SHOT, "copy-flow")
             steps = options.get("steps") if tuned else 0
             if steps not in (0, STEPS):
                 continue
@@ -63,9 +66,16 @@ def benches(folders: list[Path]) -> dict[str, dict]:
     return found
 
 
-def claims(folders: list[Path]) -> dict[str, dict]:
-    """The claims "streams" and "objects" as their commands wrote them, without what the page does not show."""
+def claims(folders: list[Path], stage: int) -> dict[str, dict]:
+    """A stage's claims as their commands wrote them, without what the page does not show."""
     found = {}
+    if stage == 4:
+        for name in ("borrowed", "recurrence", "growth", "speed", "categories"):
+            for path in newest(folders, f"{name}.json"):
+                found[name] = {k: v for k, v in json.loads(path.read_text(encoding="utf-8")).items()
+                               if k not in ("machine", "code", "clips")}
+                print(f"{name}: {path}")
+        return found
     for path in newest(folders, "streams.json"):
         said = json.loads(path.read_text(encoding="utf-8"))
         runs = {name: {"parameters": next(iter(r.values()))["parameters"],
@@ -119,7 +129,7 @@ def say_warping(found: dict) -> str:
 
 
 def say_systems(found: dict) -> str:
-    """One row a system and budget, MaskTrack's of stage 2 beside them."""
+    """One row a system and budget; MaskTrack's of stage 2 beside stage 3's."""
     rows = []
     track = json.loads((HERE / "stage2.json").read_text(encoding="utf-8"))["systems"]["masktrack"]
     for name, said in NAMES.items():
@@ -128,7 +138,7 @@ def say_systems(found: dict) -> str:
                 given = "nothing" if name in ZERO_SHOT else "mask"
                 learns = "none" if not steps else f"{steps} steps"
                 rows.append((said, given, f"{row['J']:.3f}", f"{row['F']:.3f}", learns))
-        if name == "fusionseg":
+        if name == "fusionseg" and not any(key.split()[0] in STAGE for key in found):
             j, f = (f"{track[k]:.3f}" for k in "JF")
             rows.append(("MaskTrack (stage 2)", "mask", j, f, f"{STEPS} steps"))
     return table("| system | given | J | F | online learning |", "|---|---|---:|---:|---|", rows) + (
@@ -178,42 +188,110 @@ def say_objects(found: dict) -> str:
         f"DAVIS-2016, seed 0, {found['height']}p, medians without fine-tuning. Mean J of all: {'; '.join(said)}."))
 
 
-SAYS: dict[str, tuple[Callable[[dict], str], str]] = {  # mark -> how to say it, and what measures it
-    "warping": (say_warping, "python lectures/figures/measured.py"),
-    "objects": (say_objects, "vos-teach claim objects --data YOUTUBEVOS"),
-    "systems": (say_systems, "vos-teach bench fusionseg maskrnn lucidtracker --data davis --year 2016 --steps 160"),
-    "composites": (say_composites, "vos-teach bench maskrnn lucidtracker --data composites --year 2016 --steps 160"),
-    "streams": (say_streams, "vos-teach claim streams --data davis --year 2016"),
+def say_borrowed(found: dict) -> str:
+    """Visual memory with flow, without it, and what flow costs."""
+    rows = [(name, f"{r['J']:.3f}", f"{r['F']:.3f}", f"{r['s/frame']:.3f}", f"{r['s/frame of flow']:.3f}")
+            for name, r in found["rows"].items()]
+    return table("| visual memory with | J | F | s/frame | of which flow |", "|---|---:|---:|---:|---:|", rows) + (
+        f"\n\n**Ours**: {REAL}. Its flow is DIS's, made for something else; *none* says that nothing moves.")
+
+
+def say_recurrence(found: dict) -> str:
+    """Mean and spread of S, T and ST, and the verdict."""
+    rows, lines = [], []
+    for task, v in found["verdicts"].items():
+        for kind, mean in v["mean"].items():
+            spread = v["spread"][kind]
+            rows.append((task, kind, f"{mean:.3f}", "-" if spread is None else f"{spread:.3f}", str(v["seeds"])))
+        lines.append(f"- {task}: ST is {v['lead']['S']:+.3f} beside S and {v['lead']['T']:+.3f} beside T: the claim "
+                     f"**{'holds' if v['holds'] else 'does not hold'}**")
+    return table("| task | recurrence | J&F | spread | seeds |", "|---|---|---:|---:|---:|", rows) + (
+        f"\n\n**Ours**: RVOS at toy scale, {found['steps']} steps each, toy clips of two to four objects; spread: "
+        "standard deviation over seeds.\n\n" + "\n".join(lines))
+
+
+def say_growth(found: dict) -> str:
+    """Seconds a frame against objects."""
+    called = {"rvos": "RVOS", "s2s": "S2S, as published", "s2s:shared": "S2S, frame encoded once"}
+    counts = list(next(iter(found["rows"].values()))["seconds"])
+    rows = [(called.get(k, k), *(f"{s:.3f}" for s in r["seconds"].values())) for k, r in found["rows"].items()]
+    return table("| s/frame with objects | " + " | ".join(counts) + " |", "|---|" + "---:|" * len(counts), rows) + (
+        f"\n\n**Ours**: clip {found['clip']}, {found['frames']} frames, {found['height']}p, in turns, medians, CPU.")
+
+
+def say_table(found: dict) -> str:
+    """The lecture's table with our figures, those of two claims; `found`: both."""
+    speed, rows = found["speed"], []
+    for name, r in speed["systems"].items():
+        seen = found["categories"]["rows"].get(name, {}) if "categories" in found else {}
+        cells = [f"{seen[c]:.3f}" if c in seen else "-" for c in ("J seen", "J unseen", "F seen", "F unseen")]
+        rows.append((name, "yes" if r["online"] else "no", *cells, f"{r['s/frame']:.3f}"))
+    head, rule = "| | OL | J seen | J unseen | F seen | F unseen | s/frame |", "|---|---|---:|---:|---:|---:|---:|"
+    return table(head, rule, rows) + (
+        f"\n\n**Ours**. J and F: toy clips of categories that training has shown or not. Time: {speed['frames']} "
+        f"frames of {speed['clip']}, {speed['height']}p, CPU, {speed['seconds']:g} s of fine-tuning counted where there "
+        "is any.")
+
+
+Says = dict[str, tuple[Callable[[dict], str], str]]  # mark -> how to say it, and what measures it
+PAGES: dict[int, tuple[str, Says]] = {
+    3: ("3_flow_propagation.md", {
+        "warping": (say_warping, "python lectures/figures/measured.py"),
+        "objects": (say_objects, "vos-teach claim objects --data YOUTUBEVOS"),
+        "systems": (say_systems, "vos-teach bench fusionseg maskrnn lucidtracker --data davis --year 2016 --steps 160"),
+        "composites": (say_composites,
+                       "vos-teach bench maskrnn lucidtracker --data composites --year 2016 --steps 160"),
+        "streams": (say_streams, "vos-teach claim streams --data davis --year 2016"),
+    }),
+    4: ("4_rnn.md", {
+        "borrowed": (say_borrowed, "vos-teach claim borrowed --data davis --year 2016"),
+        "recurrence": (say_recurrence, "vos-teach claim recurrence"),
+        "growth": (say_growth, "vos-teach claim growth --data YOUTUBEVOS"),
+        "table": (say_table, "vos-teach claim speed --data davis --year 2016"),
+        "systems": (say_systems, "vos-teach bench s2s rvos visual-memory rvos-zero-shot --data davis --year 2016"),
+        "composites": (say_composites, "vos-teach bench s2s rvos --data composites --year 2016"),
+    }),
 }
 
 
-def fill(text: str, kept: dict) -> str:
-    """The page with every mark's figures, or with the command that measures them."""
-    for mark, (say, command) in SAYS.items():
-        body = say(kept[mark]) if kept.get(mark) else f"Not measured yet: `{command}`."
+def kept_of(stage: int) -> dict:
+    """What is kept of a stage's figures."""
+    path = HERE / f"stage{stage}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def fill(text: str, kept: dict, stage: int) -> str:
+    """A page's text with every mark's figures, or with the command that measures them."""
+    page, says = PAGES[stage]
+    known = {**kept, "table": {k: kept[k] for k in ("speed", "categories") if k in kept} if "speed" in kept else None}
+    for mark, (say, command) in says.items():
+        body = say(known[mark]) if known.get(mark) else f"Not measured yet: `{command}`."
         pattern = rf"(<!-- measured: {mark} -->\n).*?(<!-- /measured: {mark} -->)"
         text, n = re.subn(pattern, lambda m, body=body: f"{m[1]}{body}\n{m[2]}", text, flags=re.S)
         if n != 1:
-            raise SystemExit(f"{PAGE.name} has {n} places for what was measured of '{mark}': there must be one")
+            raise SystemExit(f"{page} has {n} places for what was measured of '{mark}': there must be one")
     return text
 
 
 def main(folders: list[str]) -> None:
     """Find, keep, write."""
     where = [Path(f) for f in folders] or [HERE.parents[1] / "runs"]
-    kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else {}
-    for kind, rows in benches(where).items():
-        together = {**kept.get(kind, {}), **rows}
-        order = [f"{name} {steps}" for name in NAMES for steps in (0, STEPS)]
-        kept[kind] = {key: together[key] for key in order if key in together}
-    kept.update(claims(where))
-    kept["warping"] = warping()
-    KEPT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-    PAGE.write_text(fill(PAGE.read_text(encoding="utf-8"), kept), encoding="utf-8")
-    if "objects" in kept:
-        import make  # beside this file
+    for stage, (page, _) in PAGES.items():
+        kept = kept_of(stage)
+        for kind, rows in benches(where, stage).items():
+            together = {**kept.get(kind, {}), **rows}
+            order = [f"{name} {steps}" for name in NAMES for steps in (0, STEPS)]
+            kept[kind] = {key: together[key] for key in order if key in together}
+        kept.update(claims(where, stage))
+        if stage == 3:
+            kept["warping"] = warping()
+        write_bytes(HERE / f"stage{stage}.json", (json.dumps(kept, indent=1) + "\n").encode())
+        path = HERE.parent / page
+        write_bytes(path, fill(path.read_text(encoding="utf-8"), kept, stage).encode())
+        if stage == 3 and "objects" in kept:
+            import make  # beside this file
 
-        make.main(["objects_time"])
+            make.main(["objects_time"])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What page 3 says was measured is what stage3.json says, and that comes from the runs one points at."""
+"""What pages 3 and 4 say was measured is what is kept beside their figures, and that comes from runs."""
 
 import importlib.util
 import json
@@ -29,9 +29,13 @@ def write(folder: Path, j: float, age: int, system: str = "maskrnn", options: di
     os.utime(path, (1e9 - age, 1e9 - age))
 
 
-def test_the_page_says_what_is_kept(measured):
-    text = measured.PAGE.read_text(encoding="utf-8")
-    assert measured.fill(text, json.loads(measured.KEPT.read_text(encoding="utf-8"))) == text
+def page(measured, stage: int) -> str:
+    return (measured.HERE.parent / measured.PAGES[stage][0]).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("stage", (3, 4))
+def test_a_page_says_what_is_kept(measured, stage):
+    assert measured.fill(page(measured, stage), measured.kept_of(stage), stage) == page(measured, stage)
 
 
 def test_the_newest_run_of_a_kind_counts_and_others_do_not(measured, tmp_path):
@@ -42,7 +46,7 @@ def test_the_newest_run_of_a_kind_counts_and_others_do_not(measured, tmp_path):
     for i, more in enumerate(({"seed": 1}, {"height": 480}, {"data": "toy clips"})):
         write(tmp_path / f"other{i}", 0.2, 1, **more)
     write(tmp_path / "other", 0.2, 1, options={"steps": 160, "flow": "raft-small"})
-    found = measured.benches([tmp_path])
+    found = measured.benches([tmp_path], 3)
     assert {name: row["J"] for name, row in found["systems"].items()} == {
         "maskrnn 160": 0.75, "maskrnn 0": 0.6, "fusionseg 0": 0.66}
     said = measured.say_systems(found["systems"])
@@ -60,7 +64,7 @@ def test_claims_are_told_with_their_verdict(measured, tmp_path):
     (tmp_path / "objects.json").write_text(json.dumps({"clip": "five", "frames": 15, "height": 240, "passes": {
         "one": {"seconds": dict.fromkeys(seconds, 0.1), "J after 0 steps": {"1": 0.5, "2": 0.7}},
         "each": {"seconds": seconds, "J after 0 steps": {"1": 0.4, "2": 0.6}}}}))
-    found = measured.claims([tmp_path])
+    found = measured.claims([tmp_path], 3)
     said = measured.say_streams(found["streams"])
     assert "| one stream | 2.00 M | 0.100 | 0.700 | 0.700 to 0.700 | 2 |" in said
     assert "+0.006, 90 % interval -0.010 to +0.015, 2 seeds: **equivalent**" in said
@@ -70,6 +74,28 @@ def test_claims_are_told_with_their_verdict(measured, tmp_path):
 
 
 def test_what_was_not_measured_is_said_to_be_missing(measured):
-    text = measured.fill(measured.PAGE.read_text(encoding="utf-8"), {})
+    text = measured.fill(page(measured, 3), {}, 3)
     assert text.count("Not measured yet: `vos-teach") == 4
     assert "| MaskTrack (stage 2) | mask |" not in text
+
+
+def test_stage_4s_systems_and_claims_are_told(measured, tmp_path):
+    write(tmp_path / "memory", 0.7, 5, "visual-memory", {})
+    found = measured.benches([tmp_path], 4)
+    assert found["systems"] == {"visual-memory 0": {"J": 0.7, "F": 0.5}}
+    assert measured.benches([tmp_path], 3)["systems"] == {}
+    said = measured.say_systems(found["systems"])
+    assert "| Visual memory | nothing | 0.700 | 0.500 | none |" in said and "MaskTrack" not in said
+    (tmp_path / "speed.json").write_text(json.dumps({
+        "clip": "c", "frames": 50, "height": 240, "seconds": 30.0, "machine": {},
+        "systems": {"osvos": {"online": True, "s/frame": 0.85}, "rvos": {"online": False, "s/frame": 0.04}}}))
+    (tmp_path / "categories.json").write_text(json.dumps({"rows": {"rvos": {
+        "J seen": 0.6, "J unseen": 0.5, "F seen": 0.7, "F unseen": 0.4}}}))
+    kinds = {"one-shot": {"mean": {"S": 0.5, "T": 0.6, "ST": 0.65}, "spread": dict.fromkeys(("S", "T", "ST"), 0.01),
+                          "seeds": 3, "lead": {"S": 0.15, "T": 0.05}, "holds": True}}
+    (tmp_path / "recurrence.json").write_text(json.dumps({"steps": 750, "verdicts": kinds}))
+    text = measured.fill(page(measured, 4), measured.claims([tmp_path], 4), 4)
+    assert "| osvos | yes | - | - | - | - | 0.850 |" in text
+    assert "| rvos | no | 0.600 | 0.500 | 0.700 | 0.400 | 0.040 |" in text
+    assert "| one-shot | ST | 0.650 | 0.010 | 3 |" in text and "the claim **holds**" in text
+    assert "Not measured yet: `vos-teach claim growth" in text
