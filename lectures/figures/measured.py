@@ -229,8 +229,8 @@ def say_table(found: dict) -> str:
     head, rule = "| | OL | J seen | J unseen | F seen | F unseen | s/frame |", "|---|---|---:|---:|---:|---:|---:|"
     return table(head, rule, rows) + (
         f"\n\n**Ours**. J and F: toy clips of categories that training has shown or not. Time: {speed['frames']} "
-        f"frames of {speed['clip']}, {speed['height']}p, CPU, {speed['seconds']:g} s of fine-tuning counted where there "
-        "is any.")
+        f"frames of {speed['clip']}, {speed['height']}p, CPU, {speed['seconds']:g} s of fine-tuning counted where "
+        "there is any.")
 
 
 Says = dict[str, tuple[Callable[[dict], str], str]]  # mark -> how to say it, and what measures it

@@ -17,7 +17,8 @@ class Block(nn.Module):
         super().__init__()
         self.heads, self.window = heads, window
         self.own = Attention(channels, heads) if own else None
-        self.norm_own, self.norm = nn.LayerNorm(channels), nn.LayerNorm(channels)
+        self.norm_own = nn.LayerNorm(channels) if own else None
+        self.norm = nn.LayerNorm(channels)
         self.key, self.value, self.mix, self.long, self.short = (nn.Linear(channels, channels) for _ in range(5))
         away = (torch.arange(window) - window // 2).square() / 2
         self.bias = nn.Parameter((-away[:, None] - away).flatten().repeat(heads, 1))  # starts near the same place
