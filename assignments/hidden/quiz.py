@@ -25,4 +25,12 @@ RIGHT = {
     "lab3.q_rnn": "c",
     "lab3.q_still": "b",
     "lab3.q_which": "b",
+    "lab4.q_both": "a",
+    "lab4.q_first_match": "b",
+    "lab4.q_gates": "b",
+    "lab4.q_memory_limits": "b",
+    "lab4.q_objects": "b",
+    "lab4.q_s2s_limits": "b",
+    "lab4.q_seen": "b",
+    "lab4.q_space": "a",
 }
