@@ -196,7 +196,7 @@ card.show(lab)
 # %%
 system("one stream", lambda: registry.make("lucidtracker-one-stream", scale=SCALE, steps=0))
 show.frames(hidden, {"truth": hidden.masks, "one stream": run("one stream", hidden).masks},
-            title="the state is a mask: once hidden, nothing is left of it")
+            title="the state is a mask: where it was, not what it was")
 
 # %% [markdown]
 # ### Commit to predictions
@@ -483,9 +483,14 @@ predict.reveal("lab4.without_h", run("s2s, no h", easy).mean_j())
 # ### Reset it
 #
 # A person watches and, once, paints the mask again. The state is written anew from that frame; everything before it is
-# gone. When is that worth most? Drag `again` through the clip in which the object leaves and comes back.
+# gone. When is that worth most? Drag `again` through the clip in which the object leaves and comes back; it begins at
+# the frame in which it is back. And what does a mask do that is given while nothing is to be seen?
 
 # %%
+seen = [bool((m == away.ids[0]).any()) if m is not None else False for m in away.masks]
+BACK = next((t for t in range(2, len(away) - 1) if seen[t] and not seen[t - 1]), (2 * len(away)) // 3)
+
+
 def corrected(again):
     """J of the first object over the clip, its mask given anew in one more frame."""
     masks = followed(away, Sequence(S2S_NET), (again,))
@@ -498,7 +503,7 @@ def resets(again):
                        f"'{away.name}': J, with the mask given again", first=1)
 
 
-slider(resets, again=(1, len(away) - 2, 1, (2 * len(away)) // 3))
+slider(resets, again=(1, len(away) - 2, 1, BACK))
 
 # %% [markdown] quiz="lab4.q_s2s_limits" points=1
 # **What are the limitations of S2S that the lecture lists?**
@@ -803,9 +808,9 @@ pair = toy.clip(7, split="val", objects=2, distractors=0, stickers=0, name="a pa
 
 def slots_of(clip, swaps):
     """Made-up predictions T,3,H,W: two good slots and an empty one; swaps: two change places halfway."""
-    soft = [0.05 + 0.9 * masks_of(clip, t).float() for t in range(len(clip))]
+    soft = [0.95 * masks_of(clip, t).float() for t in range(len(clip))]
     soft = [m.flip(0) if swaps and t >= len(clip) // 2 else m for t, m in enumerate(soft)]
-    return torch.stack([torch.cat([m, torch.full_like(m[:1], 0.05)]) for m in soft])
+    return torch.stack([torch.cat([m, torch.zeros_like(m[:1])]) for m in soft])
 
 
 def judged(pred, clip, anew):
@@ -832,13 +837,14 @@ predict.reveal("lab4.once", rules(pair)["once", True][0])
 
 # %% [markdown]
 # Matched anew, the two networks cost the same: the loss cannot see that identities jumped, so nothing ever teaches the
-# network to keep them. Matched once, the jump costs half of everything.
+# network to keep them. Matched once, every frame after the jump costs all that it can.
 #
 # ### And if the first match is wrong?
 #
 # Then the network is told for the whole clip that its good masks are of the wrong things. A few steps of RVOS's own
 # training on one clip, from the trained weights, with **your** soft IoU and **your** matching inside, and with a match
-# that is turned round. Predict first what becomes of J.
+# that is turned round. Predict first what becomes of J. (J is taken after matching by the whole clip, so a mere
+# exchange of names costs nothing.)
 
 # %%
 predict("lab4.wrong_match", 0.50, "J on the pair after 10 steps of training with a wrong first match?")
@@ -1115,7 +1121,8 @@ show.frames(mine, {"truth": [m if m is not None else np.zeros(mine.size, np.uint
 for name in ("s2s", "visual memory", "rvos ST", "rvos-0 ST"):
     for clip in CLIPS.values():
         r = run(name, clip)
-        card.add(lab, name, clip, J=r.mean_j(), F=r.mean_f(), T=float(np.nanmean(r.T)), seconds_per_frame=r.seconds())
+        steady = float(np.nanmean(r.T)) if np.isfinite(r.T).any() else None  # None: nothing was found to be compared
+        card.add(lab, name, clip, J=r.mean_j(), F=r.mean_f(), T=steady, seconds_per_frame=r.seconds())
 card.show(lab)
 
 # %% [markdown]
