@@ -146,7 +146,7 @@ class Network(nn.Module):
         memory = self.settle(memory)
         when = place.mean((2, 3)).T  # T,C
         asked = (when[:, None] + self.queries).flatten(0, 1)  # TN,C: query n in frame t
-        x = memory.new_zeros(b, len(asked), c)
+        x = asked.expand(b, -1, -1)  # B,TN,C
         prior = F.adaptive_avg_pool2d(out.flatten(0, 1), (h, w)).view(b, t, 1, h, w)
         keys = split_heads(self.offer(memory + where).view(b * t, h * w, c), self.heads)  # BT,heads,hw,c
         boxes, coarse = [], []
