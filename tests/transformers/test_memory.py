@@ -1,4 +1,4 @@
-"""The memory bank: which frames are held and let go, how they lie, late objects, looks and reads; lessons from stills."""
+"""The memory bank: which frames are held and let go, late objects, looks and reads; lessons, and clips of stills."""
 
 from types import SimpleNamespace
 
@@ -54,7 +54,7 @@ def test_a_full_bank_lets_the_oldest_frame_go_that_was_predicted():
     held = played(M.Bank(M.frames(last=True, every=2), limit=4), 20, given=(0, 6))
     assert held[5] == (0, 2, 4, 5) and held[8] == (0, 4, 6, 8) and held[18] == (0, 6, 16, 18)
     assert max(map(len, held)) == 4
-    assert played(M.Bank(M.frames(last=True), limit=1), 5, given=(0, 2))[-1] == (0, 2), "what is given outlives any limit"
+    assert played(M.Bank(M.frames(last=True), limit=1), 5, given=(0, 2))[-1] == (0, 2), "what is given stays"
 
 
 def test_what_was_let_go_does_not_come_back():

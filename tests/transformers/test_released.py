@@ -83,8 +83,8 @@ COUNTED = ("weight", "bias")
 
 
 def network(system):
-    return (stm if system == "stm" else stcn).new_network(R.stm.SCALES["paper"] if system == "stm"
-                                                          else stcn.SCALES["paper"], False).eval()
+    module = stm if system == "stm" else stcn
+    return module.new_network(module.SCALES["paper"], False).eval()
 
 
 @pytest.fixture(scope="module", params=["stm", "stcn"])
@@ -96,11 +96,10 @@ def filled(request):
 
 def test_everything_fits_and_the_numbers_agree(filled):
     """As many parameters as the papers' networks, batch normalisation's included; nothing is left on either side."""
-    system, state, net, report = filled
+    _, state, net, report = filled
     assert report.complete and not report.missing and not report.misfits and not report.unused, str(report)
     theirs = sum(v.numel() for k, v in state.items() if k.rpartition(".")[2] in COUNTED)
     assert sum(p.numel() for p in net.parameters()) == theirs
-    assert theirs == {"stm": 38_912_258, "stcn": 54_416_065}.get(system, theirs) or True
     own = net.state_dict()
     used = sum(v.numel() for k, v in own.items() if not k.endswith("num_batches_tracked"))
     assert report.numbers == used
@@ -165,7 +164,8 @@ def test_a_network_of_the_papers_size_runs(filled):
     masks[0, :30, :30], masks[1, 40:, 40:] = True, True
     segmenter.start(frame, masks)
     entry = segmenter.bank.entries[0]
-    assert entry.value.shape == (2, 512, 4, 6) and entry.key.shape == ((2, 128, 4, 6) if system == "stm" else (64, 4, 6))
+    assert entry.value.shape == (2, 512, 4, 6)
+    assert entry.key.shape == ((2, 128, 4, 6) if system == "stm" else (64, 4, 6))
     assert segmenter.step(frame).shape == (3, 64, 96)
 
 
@@ -177,8 +177,9 @@ def test_all_that_does_not_fit_is_named():
     net = network("stcn")
     report = R.fill(net, "stcn", state)
     assert not report.complete
-    assert report.missing == ["value_encoder.layer2.0.bn1.running_mean (ours: writer.trunk.stages.2.0.bn1.running_mean)",
-                              "key_comp.bias (ours: query_value.bias)"] or len(report.missing) == 2
+    norm = "2.0.bn1.running_mean"
+    assert sorted(report.missing) == ["key_comp.bias (ours: query_value.bias)",
+                                      f"value_encoder.layer{norm} (ours: writer.trunk.stages.{norm})"]
     assert report.misfits == [("query_key.weight", (64, 1024, 3, 3), "key_proj.key_proj.weight", (128, 1024, 3, 3))]
     assert report.unused == ["head.weight"]
     text = str(report)

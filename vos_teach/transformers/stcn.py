@@ -36,7 +36,7 @@ from vos_teach.nn.recipe import Recipe
 from vos_teach.ops.affinity import dot_affinity, l2_affinity, readout
 from vos_teach.ops.aggregate import soft_aggregate
 from vos_teach.transformers import stm
-from vos_teach.transformers.decoders import ResBlock
+from vos_teach.transformers.decoders import ResBlock, awake
 from vos_teach.transformers.memory import Policy, strongest
 from vos_teach.transformers.memory_training import lessons
 from vos_teach.transformers.stm import Affinity, Config, Read, Seen, Writer
@@ -64,7 +64,14 @@ class Network(stm.Network):
         trunk = light(self.encoder) if config.writer == "light" else with_biases(backbone(config.writer, pretrained))
         self.writer, value = Writer(trunk, None if self.direct else 1), config.value - 2 * self.direct
         deep = trunk.channels[-1] + self.encoder.channels[-1]
-        self.fuse = nn.Sequential(ResBlock(deep, value), ResBlock(value, value))
+        first = ResBlock(deep, value)
+        self.fuse = nn.Sequential(first, ResBlock(value, value))
+        if self.direct:
+            awake(self.fuse)
+            awake(self.writer.masks)
+            with torch.no_grad():  # the key encoder's features are several times as large as the writer's
+                for conv in (first.first, first.straight):
+                    conv.get_parameter("weight")[:, trunk.channels[-1] :] *= 0.2
 
     def write(self, frame: Tensor, masks: Tensor, other: Tensor, rows: Tensor, seen: Seen) -> tuple[Tensor, Tensor]:
         """See STM's; keys are those of the frames, B,C,h,w, and values R,Cv,h,w."""
@@ -84,6 +91,7 @@ def light(encoder: Backbone) -> Backbone:
     for c, d in zip((encoder.channels[0], *LIGHT), LIGHT, strict=False):
         stages.append(nn.Sequential(nn.Conv2d(c, d, 3, stride=2, padding=1), nn.ReLU(),
                                     nn.Conv2d(d, d, 3, padding=1), nn.ReLU()))
+        awake(stages[-1])
     return Backbone(stages, (encoder.channels[0], *LIGHT), encoder.strides, (0.5,) * 3, (0.5,) * 3)  # not used here
 
 
@@ -127,7 +135,7 @@ def new_network(config: Config, pretrained: bool, affinity: Affinity = l2_affini
     return seeded(lambda: Network(config, pretrained, affinity, read))
 
 
-def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 3600, batch: int = 2,
+def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 3800, batch: int = 2,
            size: tuple[int, int] = (192, 320), device: str = "cpu", affinity: Affinity = l2_affinity,
            start: str | None = "stm", **changes: Any) -> Recipe:
     """Training as STM's: what `vos-teach train stcn` runs. size: of the crops.

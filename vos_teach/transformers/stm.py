@@ -13,10 +13,11 @@ Kept: both encoders, keys and values of both, the dot product, the masks of the 
 skips, soft aggregation, the memory's rule, frozen batch normalisation; training on clips made of stills, then on videos
 with growing gaps, its own predicted masks in memory. Changed (not at scale `paper`): ResNet-50 is EfficientNet-Lite0,
 started from OSVOS's parent; masks come in behind stride 2, so that both encoders share what stands before, frozen; keys
-64 and 1x1, values 64, of which two are the masks themselves as shares of each cell; the course's decoder, down to
-stride 2. Both kinds of keys start as the same projection: alike pixels are alike from the first step on. Cross-entropy
-of each object plus soft Jaccard of the merged masks. Memory is bounded (see Bank). Added in training: memories without
-some of their frames, other hues, objects that nobody asks for. Dropped: YouTube-VOS and other data sets of stills.
+64 and 1x1, values 64, two of them the masks themselves as shares of each cell; the course's decoder, down to stride 2,
+which corrects the coarse mask that is so read. Both kinds of keys start as the same projection: alike pixels are alike
+from the first step on. Cross-entropy of each object plus soft Jaccard of the merged masks. Memory is bounded (see
+Bank). Added in training: memories without some of their frames, other hues, objects that nobody asks for. Dropped:
+YouTube-VOS and other data sets of stills.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ from vos_teach.weights import load_part, started
 Affinity = Callable[[Tensor, Tensor], Tensor]  # keys ...,C,N and ...,C,M -> ...,N,M
 Read = Callable[[Tensor, Tensor], Tensor]  # affinity ...,N,M and values ...,Cv,N -> ...,Cv,M
 SLOW = ("encoder", "writer.trunk", "query_key", "memory_key")  # what has learnt something before
-GAIN = 0.2  # of new keys: with OSVOS's features neither uniform nor a nearest neighbour alone
+GAIN = 0.25  # of new keys: with OSVOS's features attention is neither uniform nor one nearest neighbour alone
 
 
 @dataclass(frozen=True)
@@ -252,7 +253,7 @@ def new_network(config: Config, pretrained: bool, affinity: Affinity = dot_affin
     return seeded(lambda: Network(config, pretrained, affinity, read))
 
 
-def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 2400, batch: int = 2,
+def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 3200, batch: int = 2,
            size: tuple[int, int] = (192, 320), device: str = "cpu", trunk: str | None = "osvos",
            **changes: Any) -> Recipe:
     """Both parts of the training, stills first (section 3.6): what `vos-teach train stm` runs. size: of the crops.
