@@ -64,6 +64,18 @@ def test_the_whole_network_is_the_same_with_dense_attention_under_the_same_mask(
     assert not torch.allclose(results[0][-1], probabilities(S.SSTVOS(tiny(S.PATTERNS[other])), clip)[-1], atol=1e-5)
 
 
+def test_layers_take_several_operators_in_turns():
+    called = []
+
+    def named(name):
+        return lambda q, k, v: called.append(name) or grid_attention(q, k, v)
+
+    (first, now) = frames_seen(2)
+    with torch.no_grad():
+        tiny([named("a"), named("b")]).match(now[0], ([first], []))
+    assert called == ["a", "a", "b", "b", "a", "a"], "two heads each"
+
+
 def test_the_labels_travel_with_the_attention():
     """`match` against the loop: two layers, two heads, three frames."""
     net = tiny(config=S.Config("tiny", 8, channels=16, layers=2, frames=3, weights=None))

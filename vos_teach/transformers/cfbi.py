@@ -274,7 +274,7 @@ def encoded(net: Network, frames: Tensor) -> list[list[Tensor]]:
     return [[f[:, t] for f in maps] for t in range(frames.shape[1])]
 
 
-def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 1800, batch: int = 2,
+def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 1600, batch: int = 2,
            size: tuple[int, int] = (192, 320), device: str = "cpu", trunk: str | None = "osvos", without: float = 0.15,
            **changes: Any) -> Recipe:
     """Training through time: what `vos-teach train cfbi` runs. size: of the crops.
@@ -286,7 +286,7 @@ def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 1800, b
     net, trunk = new_network(config, True), trunk if config.backbone == "lite0" else None
     if trunk is not None:
         load_part(net.trunk, trunk, "trunk")
-    return training(net.to(device), sources, steps, batch, size, without, 0.2, trunk=trunk, backbone=config.backbone)
+    return training(net.to(device), sources, steps, batch, size, without, 0.1, trunk=trunk, backbone=config.backbone)
 
 
 def training(net: Network, sources: Sequence[Source], steps: int, batch: int, size: tuple[int, int], without: float,

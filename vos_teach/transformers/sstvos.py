@@ -158,7 +158,7 @@ def descend(net: Network, source: str) -> None:
         net.enter.bias.copy_(state["enter.bias"])  # type: ignore[union-attr]
 
 
-def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 1200, batch: int = 2,
+def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 1500, batch: int = 2,
            size: tuple[int, int] = (192, 320), device: str = "cpu", start: str | None = "cfbi",
            attention: Attention | Sequence[Attention] = grid_attention, **changes: Any) -> Recipe:
     """Training as CFBI's: what `vos-teach train sstvos` runs. size: of the crops.
@@ -171,5 +171,5 @@ def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 1200, b
     if start is not None:
         descend(net, start)
     several = attention if isinstance(attention, Sequence) else (attention,)
-    return cfbi.training(net.to(device), sources, steps, batch, size, 0.0, 0.2, start=start, backbone=config.backbone,
+    return cfbi.training(net.to(device), sources, steps, batch, size, 0.0, 0.1, start=start, backbone=config.backbone,
                          attention=[getattr(a, "__name__", "a student's") for a in several])
