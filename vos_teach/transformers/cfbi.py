@@ -19,7 +19,7 @@ of length 2, or many steps of training would be needed to bring distances into t
 gated blocks; soft Jaccard beside the bootstrapped cross-entropy. Added: nearest neighbours vote on the logit directly,
 so that matching is trained from the first step; late in training, frames run through without gradients; in some steps
 the background is left out (`background=False`), so that one network shows what it is good for. Dropped: balanced random
-crops, the sequence-wise optimisation's longer clips, the multi-scale and flip tests.
+crops, tests at several scales and flipped.
 """
 
 from __future__ import annotations
