@@ -121,6 +121,14 @@ def borrowed(data: Data = "toy", out: Out = OUT, height: Height = 240, sequences
     _said("borrowed", claims_speed.borrowed_table(claims_speed.borrowed(clips, out, height, scale)), out)
 
 
+@claim_app.command()
+def sparse(out: Out = OUT) -> None:
+    """Stage 5: what sparse attention costs and reaches, beside dense attention."""
+    from vos_teach import claims_sparse
+
+    _said("sparse", claims_sparse.table(claims_sparse.sparse(out)), out)
+
+
 def _clips(data: str, sequences: str | None, year: int | None):
     """The clips that were asked for, and the scale that goes with them."""
     from vos_teach.data import choose
