@@ -94,6 +94,7 @@ def test_before_any_training_it_repeats_the_last_mask():
 
 def test_the_value_is_mixed_with_the_identity_and_the_key_is_not():
     block = tiny().blocks[0]
+    torch.nn.init.normal_(block.mix.weight)  # it starts as a copy
     now, ident = (torch.randn(1, 6, 32), torch.randn(1, 6, 32)), torch.randn(1, 32, 2, 3)
     key, value = block.remember(now, ident)
     assert torch.equal(key, now[0])
@@ -134,6 +135,8 @@ def test_what_is_let_go_is_no_longer_read(clip):
         features = s.net.encode(clip.frame(5)[None])
         base = s.look(s.groups[0], features)
         s.groups[0].shown = [(0, [(k, -v) for k, v in first])]
+        assert not torch.allclose(base, s.look(s.groups[0], features), atol=1e-4)
+        s.groups[0].shown, s.groups[0].seen = [(0, first)], [(4, [(k, -v) for k, v in kept[0][1]])]
         assert not torch.allclose(base, s.look(s.groups[0], features), atol=1e-4)
 
 

@@ -113,9 +113,13 @@ def test_matching_is_asked_once_a_clip_and_holds_in_every_frame():
 
     def watched(cost, present):
         calls.append((cost.shape, present.tolist()))
+        b = len(calls) - 1
+        last = T.cost(answer.scores[b], answer.boxes[-1][b], T.instances(labels[b])[2])
+        assert torch.allclose(cost, last, atol=1e-4), "by what the last layer says"
         return match_sequences(cost, present)
 
     with torch.no_grad():
+        answer, _ = net(images)
         T.sequence_loss(net, images, labels, watched)
     both, one = [True, True], [True, False]
     assert [c[0] for c in calls] == [(4, 3, 1), (4, 3, 2)] and calls[1][1] == [both, one, one, both]
@@ -203,6 +207,9 @@ def test_every_frame_is_decided_with_all_others():
     with torch.no_grad():
         (a, draw_a), (b, draw_b) = net(images), net(other)
         assert (a.scores[:, 0] != b.scores[:, 0]).all()
+        looked = [[x.unflatten(0, (2, 4)) for x in net.look(i.flatten(0, 1))] for i in (images, other)]
+        memory = [net.ponder(deep, out)[1] for deep, _, out in looked]  # B,T,C,h,w
+        assert (memory[0] != memory[1]).flatten(2).any(2).all(), "and its places in memory"
         assert not torch.equal(draw_a([(0, 1)])[0, 0], draw_b([(0, 1)])[0, 0])
 
 
