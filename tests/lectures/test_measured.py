@@ -57,7 +57,8 @@ def test_the_newest_run_of_a_kind_counts_and_others_do_not(measured, tmp_path):
 def test_claims_are_told_with_their_verdict(measured, tmp_path):
     run = {"J": 0.7, "parameters": 2_000_000}
     (tmp_path / "streams.json").write_text(json.dumps({
-        "steps": 300, "frames": 40, "margin": 0.02, "seconds": {"one stream": 0.1}, "clips": ["c"] * 12, "runs": {"one stream": {"0": run, "1": run}},
+        "steps": 300, "frames": 40, "margin": 0.02, "seconds": {"one stream": 0.1}, "clips": ["c"] * 12,
+        "runs": {"one stream": {"0": run, "1": run}},
         "verdicts": {"two streams - one stream": {"mean": 0.006, "low": -0.01, "high": 0.015, "seeds": 2,
                                                   "verdict": "equivalent"}}}))
     seconds = {str(n): 0.1 * n for n in range(1, 6)}

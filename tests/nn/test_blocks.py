@@ -37,7 +37,8 @@ def test_positions_are_told_apart_alike_along_each_axis():
     flat = p.flatten(1).T  # places, channels
     distance = torch.cdist(flat, flat) + 9 * torch.eye(24)
     assert distance.min() > 0.3, "two places look alike"
-    assert torch.equal(p[:8, :, 0], p[:8, :, 5]) and torch.equal(p[8:, 0], p[8:, 3]), "each axis has channels of its own"
+    own = torch.equal(p[:8, :, 0], p[:8, :, 5]) and torch.equal(p[8:, 0], p[8:, 3])
+    assert own, "each axis has channels of its own"
     slowest = p[[0, 4], :, 0]  # sine and cosine of half a wave over the axis
     angle = math.pi * (torch.arange(4) + 0.5) / 4
     assert torch.allclose(slowest, torch.stack([angle.sin(), angle.cos()]), atol=1e-6)
