@@ -28,7 +28,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -80,7 +80,7 @@ class Network(nn.Module):
 
     def __init__(self, config: Config, pretrained: bool = True, identify: Identify = assign_identities):
         super().__init__()
-        self.identify, (fine, deep) = identify, config.width
+        self.identify, self.heads, (fine, deep) = identify, config.heads, config.width
         self.trunk = backbone(config.backbone, pretrained)
         self.trunk.stages[0].requires_grad_(False)  # edges are edges; stride 2 is half of a step's time
         c2, c4, c8, c16 = self.trunk.channels
@@ -88,7 +88,7 @@ class Network(nn.Module):
         self.fine_in = nn.Sequential(nn.Conv2d(c8, fine, 1), nn.GroupNorm(8, fine))
         self.lift = nn.Conv2d(deep, fine, 1)
         self.bank = nn.Parameter(nn.init.orthogonal_(torch.empty(config.objects + 1, IDENTITY)) * math.sqrt(deep))
-        self.spread = nn.ModuleList((nn.Conv2d(IDENTITY, fine, 4, 2, 1), nn.Conv2d(IDENTITY, deep, 8, 4, 2)))
+        self.spread_fine, self.spread_deep = nn.Conv2d(IDENTITY, fine, 4, 2, 1), nn.Conv2d(IDENTITY, deep, 8, 4, 2)
         self.blocks = nn.ModuleList(Block(deep, config.heads, config.window, own=True) for _ in range(config.blocks))
         self.blocks.append(Block(fine, config.heads // 2, config.window, own=False))
         self.decoder = TopDown((c2, c4, fine, deep), (IDENTITY, IDENTITY, fine, deep))
@@ -101,10 +101,10 @@ class Network(nn.Module):
         """Identities start as far apart in memory as in the bank, and are read back as they were written: before any
         training the answer is about the last mask, a little blurred.
         """
-        for conv in self.spread:
-            turned = nn.init.orthogonal_(torch.empty(conv.weight.shape[:2]))  # C,D
+        for conv in (self.spread_fine, self.spread_deep):
+            turned = nn.init.orthogonal_(torch.empty(conv.out_channels, IDENTITY))  # C,D
             conv.weight.mul_(0.5).add_(turned[..., None, None] / conv.weight[0, 0].numel())
-            if conv is self.spread[0]:
+            if conv is self.spread_fine:
                 self.straight.weight.mul_(0.2).add_(0.3 * turned.T[..., None, None])
         self.embed.weight.mul_(0.5)
 
@@ -117,8 +117,7 @@ class Network(nn.Module):
         """Masks B,K+1,H,W, background first, and the rows B,K+1,D they take -> B,C,H/s,W/s for each block."""
         masks = F.avg_pool2d(masks, 4)
         ident = torch.stack([self.identify(m, b) for m, b in zip(masks, bank, strict=True)])  # B,D,H/4,W/4
-        fine, deep = (conv(ident) for conv in self.spread)
-        return [deep] * (len(self.blocks) - 1) + [fine]
+        return [self.spread_deep(ident)] * (len(self.blocks) - 1) + [self.spread_fine(ident)]
 
     def propagate(self, features: Sequence[Tensor], shown: Sequence[Moment], seen: Sequence[Moment],
                   last: Moment | None, idents: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor, Moment]:
@@ -137,15 +136,18 @@ class Network(nn.Module):
             if idents is not None:
                 x, pair = block(x, None, None, idents[i])
             else:
+                assert last is not None, "a frame without identities needs a memory"
                 held = [moment[i] for moment in (shown if final else [*shown, *seen])]
-                x, pair = block(x, (torch.cat([k for k, _ in held], 1), torch.cat([v for _, v in held], 1)), last[i])
+                far = torch.cat([k for k, _ in held], 1), torch.cat([v for _, v in held], 1)
+                x, pair = block(x, far, last[i])
             now.append(pair)
             fine, deep = (x, deep) if final else (fine, x)
         return fine, deep, now
 
     def remember(self, now: Moment, idents: Sequence[Tensor]) -> Moment:
         """Keys and values of a frame, and its identities -> what memory holds of it."""
-        return [block.remember(pair, ident) for block, pair, ident in zip(self.blocks, now, idents, strict=True)]
+        blocks = cast("Sequence[Block]", self.blocks)
+        return [block.remember(pair, ident) for block, pair, ident in zip(blocks, now, idents, strict=True)]
 
     def decide(self, features: Sequence[Tensor], fine: Tensor, deep: Tensor, bank: Tensor) -> Tensor:
         """-> logits B,K+1,H,W of the bank's rows B,K+1,D."""
@@ -187,6 +189,7 @@ class AOT:
     @torch.no_grad()
     def start(self, frame: Tensor, masks: Tensor | None = None) -> Tensor:
         """See Segmenter."""
+        assert masks is not None, "a one-shot system needs the masks of its first frame"
         self.groups, self.time = [], 0
         self.join(masks)
         self.store(self.net.encode(frame[None]), given(masks), shown=True)
@@ -260,7 +263,7 @@ class AOT:
         shown, seen = group.moments()
         features = self.net.encode(F.pad(frame[None], (0, -w % 16, 0, -h % 16), mode="replicate"))
         *_, now = self.net.propagate(features, shown, seen, group.last)
-        heads, (rows, columns) = self.net.blocks[block].heads, features[3].shape[-2:]
+        heads, (rows, columns) = self.net.heads, features[3].shape[-2:]
         place = at[0] // 16 * columns + at[1] // 16
         q = split_heads(now[block][0][:, place : place + 1], heads)  # 1,heads,1,c
         k = split_heads(torch.cat([moment[block][0] for moment in [*shown, *seen]], 1), heads)  # 1,heads,TN,c

@@ -33,7 +33,7 @@ class Block(nn.Module):
         ident B,C,H,W: of this frame, which is then its own memory; else long and short are.
         """
         h, w = x.shape[-2:]
-        if self.own is not None:
+        if self.own is not None and self.norm_own is not None:
             v = self.norm_own(tokens(x))
             k = v + tokens(sine_positions((h, w), v.shape[-1]).to(v)[None])
             x = x + maps(self.own(k, k, v), h)
@@ -41,6 +41,7 @@ class Block(nn.Module):
         now = self.key(t), self.value(t)
         if ident is not None:
             long = short = self.remember(now, ident)
+        assert long is not None and short is not None, "a frame without identities needs a memory"
         far = self.long(attend(now[0], *long, self.heads))
         q, k, v = (maps(part, h).unflatten(1, (self.heads, -1)) for part in (now[0], *short))  # B,heads,C/heads,H,W
         near = self.short(tokens(attend_near(q, k, v, self.window, self.bias).flatten(1, 2)))

@@ -83,6 +83,7 @@ class Layer(nn.Module):
         y = self.norms[0](x)
         x = x + self.own(y + place, y + place, y)
         if self.cross is not None:
+            assert memory is not None and where is not None, "nothing to look at"
             x = x + self.cross(self.norms[2](x) + place, memory + where, memory)
         return x + self.feed(self.norms[1](x))
 
@@ -123,8 +124,8 @@ class Network(nn.Module):
         self.mask = nn.ModuleList((nn.Conv3d(2 * 16 + config.heads + 1, 16, 3, padding=1),
                                    nn.Conv3d(16, 16, 3, padding=1), nn.Conv3d(16, 1, 3, padding=1)))
         for layer in (self.shift, self.there, self.mask[-1]):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+            for p in layer.parameters():
+                nn.init.zeros_(p)
         for part in (self.trunk, self.decoder):
             part.to(memory_format=torch.channels_last)  # depthwise convolutions are faster so, on CPUs
 
@@ -244,8 +245,8 @@ class VisTR:
             if common := range(first, before):
                 old = torch.stack([torch.stack(found[t]).mean(0) for t in common])
                 was = torch.stack([torch.stack(scores[t]).mean(0) for t in common])
-                order = self.follow(said[: len(common)], score[: len(common)], old, was)
-                said, score = said[:, order], score[:, order]
+                kin = self.follow(said[: len(common)], score[: len(common)], old, was)
+                said, score = said[:, kin], score[:, kin]
             for t in range(first, end):
                 found[t].append(said[t - first])
                 scores[t].append(score[t - first])
