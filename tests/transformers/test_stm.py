@@ -164,6 +164,17 @@ def test_a_late_object_was_nowhere_in_the_frames_before(clip):
     assert system.bank.times == (0, 2, 4), "a frame in which a mask was given stays"
 
 
+def test_a_mask_that_is_given_beats_every_estimate(clip):
+    net = tiny()
+    with torch.no_grad():
+        net.decoder.score.bias += 100  # sure that all is the first object's
+    system, late = S.STM(net), clip.objects(2, [2])
+    system.start(clip.frame(0), clip.objects(0, [1]))
+    system.step(clip.frame(1))
+    result = system.step(clip.frame(2), late)
+    assert (result[2][late[0]] > 0.99).all() and (result[1][~late[0]] > 0.99).all()
+
+
 def test_an_empty_mask_beside_a_full_one_changes_nothing_for_it(clip):
     masks = torch.cat([clip.objects(0, [1]), torch.zeros(1, *clip.size, dtype=torch.bool)])
     both, one = play(S.STM(tiny()), clip, masks), play(S.STM(tiny()), clip, masks[:1])

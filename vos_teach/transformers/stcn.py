@@ -43,6 +43,7 @@ from vos_teach.transformers.stm import Affinity, Config, Read, Seen, Writer
 from vos_teach.weights import load_part, started
 
 TOP_K = 20
+LIMIT = 10  # frames in memory: at 240 lines more than these would cost more than all else behind the encoder
 LIGHT = (24, 40, 64)  # channels of our value encoder at strides 4, 8 and 16
 
 
@@ -106,7 +107,7 @@ def with_biases(trunk: Backbone) -> Backbone:
 class STCN(stm.STM):
     """STCN on a clip: all objects at once. top_k: memory cells that count for a pixel, None: all; the rest: see STM."""
 
-    def __init__(self, net: Network, policy: str | Policy = "first+every", limit: int | None = 16,
+    def __init__(self, net: Network, policy: str | Policy = "first+every", limit: int | None = LIMIT,
                  aggregate: Callable[[Tensor], Tensor] = soft_aggregate, device: str = "cpu",
                  top_k: int | None = TOP_K):
         super().__init__(net, policy, limit, aggregate, device)
@@ -115,7 +116,7 @@ class STCN(stm.STM):
 
 def stcn(device: str = "cpu", scale: str = "small", weights: str | None = None, init: str = "trained",
          affinity: Affinity = l2_affinity, aggregate: Callable[[Tensor], Tensor] = soft_aggregate,
-         policy: str | Policy = "first+every", limit: int | None = 16, read: Read = readout,
+         policy: str | Policy = "first+every", limit: int | None = LIMIT, read: Read = readout,
          top_k: int | None = TOP_K, **changes: Any) -> STCN:
     """Build STCN. Options as of `stm`, and top_k: memory cells that count for a pixel, None for all."""
     config = configured(SCALES, scale, None, None, changes)
