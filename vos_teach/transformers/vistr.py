@@ -287,7 +287,7 @@ def new_network(config: Config, pretrained: bool) -> Network:
     return seeded(lambda: Network(config, pretrained))
 
 
-def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 1600, batch: int = 2,
+def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 2200, batch: int = 2,
            size: tuple[int, int] = (160, 288), device: str = "cpu", parent: str | None = PARENT,
            match: Match = match_sequences, **changes: Any) -> Recipe:
     """Training on windows: what `vos-teach train vistr` runs. size: of the crops.
