@@ -67,7 +67,8 @@ class Pyramid(TopDown):
         y = F.relu(self.deep(top)) + top
         for conv, side in zip(reversed(self.merge), reversed(maps), strict=True):
             y = per_row(side, rows) + larger(F.relu(conv(y)), 2)
-        return larger(self.score(F.relu(self.last(y))), 2)[:, 0] + self.trust * larger(read[:, -2:-1], 16)[:, 0]
+        score = self.score(F.relu(self.last(y))) + self.trust * larger(read[:, -2:-1], 8)  # R,1,H/2,W/2
+        return larger(score, 2)[:, 0]
 
 
 class ResBlock(nn.Module):

@@ -43,7 +43,7 @@ from vos_teach.transformers.stm import Affinity, Config, Read, Seen, Writer
 from vos_teach.weights import load_part, started
 
 TOP_K = 20
-LIMIT = 10  # frames in memory: at 240 lines more than these would cost more than all else behind the encoder
+LIMIT = 8  # frames in memory: at 240 lines more than these would cost more than all else behind the encoder
 LIGHT = (24, 40, 64)  # channels of our value encoder at strides 4, 8 and 16
 
 
