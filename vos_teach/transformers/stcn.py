@@ -136,7 +136,7 @@ def new_network(config: Config, pretrained: bool, affinity: Affinity = l2_affini
     return seeded(lambda: Network(config, pretrained, affinity, read))
 
 
-def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 3800, batch: int = 2,
+def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 4400, batch: int = 2,
            size: tuple[int, int] = (192, 320), device: str = "cpu", affinity: Affinity = l2_affinity,
            start: str | None = "stm", **changes: Any) -> Recipe:
     """Training as STM's: what `vos-teach train stcn` runs. size: of the crops.

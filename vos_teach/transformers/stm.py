@@ -253,7 +253,7 @@ def new_network(config: Config, pretrained: bool, affinity: Affinity = dot_affin
     return seeded(lambda: Network(config, pretrained, affinity, read))
 
 
-def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 3200, batch: int = 2,
+def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 3600, batch: int = 2,
            size: tuple[int, int] = (192, 320), device: str = "cpu", trunk: str | None = "osvos",
            **changes: Any) -> Recipe:
     """Both parts of the training, stills first (section 3.6): what `vos-teach train stm` runs. size: of the crops.
