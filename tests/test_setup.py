@@ -171,6 +171,7 @@ RANK = {
     **dict.fromkeys([*STAGES, "engine"], 2),
     **dict.fromkeys(["registry", "lab"], 3),
     **dict.fromkeys(["train", "bench", "grading", "report"], 4),
+    "claims_common": 4.5,
     **dict.fromkeys(["claims", "claims_recurrence", "claims_sparse", "claims_speed", "claims_streams", "demo"], 5),
     "commands_claim": 5.5,
     "cli": 6,

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from vos_teach import bench, engine, registry, viz
+from vos_teach.claims_common import machine_of, working_height, write
 from vos_teach.clip import Clip, VosError
 from vos_teach.data.png import write_bytes
 from vos_teach.online_learning import osvos
@@ -36,7 +37,7 @@ def finetuning(clips: Sequence[Clip], out: str | Path, height: int | None = 240,
     for clip in tqdm(clips, desc="fine-tuning", unit="clip", disable=None):
         if len(clip.ids) != 1 or clip.starts[clip.ids[0]] != 0:
             raise VosError(f"clip '{clip.name}' does not have one object from frame 0 on: choose another")
-        low = None if height is None or clip.size[0] <= height else height
+        low = working_height(clip, height)
         key = {"clip": bench.fingerprint(clip), "height": low, "seed": seed, "steps": list(steps),
                "seconds": list(seconds), "code": bench.code_version("osvos", options)}
         path = out / "finetuning" / f"{clip.name}.json"
@@ -49,9 +50,7 @@ def finetuning(clips: Sequence[Clip], out: str | Path, height: int | None = 240,
             write_bytes(path, json.dumps(kept, indent=1).encode())
         rows[clip.name] = kept
     result = {"machine": bench.machine(), "height": height, "seed": seed, "clips": rows}
-    write_bytes(out / "finetuning.json", json.dumps(result, indent=1).encode())
-    write_bytes(out / "finetuning.md", table(result).encode())
-    viz.save(out / "finetuning.png", draw(result))
+    write(out, "finetuning", result, table, draw)
     return result
 
 
@@ -91,9 +90,8 @@ def table(result: dict) -> str:
     lines.append("| **mean** | " + " | ".join(f"**{v:.3f}**" for v in np.mean(columns, axis=0)) + " | |")
     falls = harmed(result)
     said = ", ".join(f"{name} ({fall:.3f} below its best, at {best} steps)" for name, (best, fall) in falls.items())
-    about = ", ".join(f"{k} {v}" for k, v in result["machine"].items())
     return ("\n".join(lines) + f"\n\nLonger did harm on {len(falls)} of {len(clips)} clips: {said or 'none'}.\n\n"
-            f"Height {result['height']}, seed {result['seed']}. Machine: {about}.\n")
+            f"Height {result['height']}, seed {result['seed']}. {machine_of(result)}\n")
 
 
 def harmed(result: dict) -> dict[str, tuple[int, float]]:

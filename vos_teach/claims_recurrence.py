@@ -8,7 +8,6 @@ anything had been measured: ST's mean of J&F over the seeds is above that of S a
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from vos_teach import bench, train, viz
+from vos_teach.claims_common import content, machine_of, write
 from vos_teach.clip import Clip, VosError
 from vos_teach.data import toy
 from vos_teach.data.png import write_bytes
@@ -89,13 +89,9 @@ def recurrence(out: str | Path, seeds: Sequence[int] = SEEDS, steps: int = STEPS
             write_bytes(path, json.dumps(kept, indent=1).encode())
             (folder / "checkpoint.pt").unlink(missing_ok=True)
         runs[task][kind][str(seed)] = {k: kept[k] for k in ("J", "F", "J&F", "clips")}
-        write(out, {"machine": bench.machine(), **about, "runs": runs, "verdicts": verdicts(runs)})
+        result = {"machine": bench.machine(), **about, "runs": runs, "verdicts": verdicts(runs)}
+        write(out, "recurrence", result, table, draw)
     return json.loads((out / "recurrence.json").read_text())
-
-
-def content(*paths: Path) -> str:
-    """A hash of files."""
-    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:16]
 
 
 def score(net: rvos.Network, task: rvos.Task, clips: Sequence[Clip]) -> dict:
@@ -141,11 +137,10 @@ def table(result: dict) -> str:
         lines.append(f"{task}: ST is {v['lead']['S']:+.3f} above S and {v['lead']['T']:+.3f} above T, means of "
                      f"{v['seeds']} seeds; it is the best with {v['seeds won']} of them. "
                      f"The claim {'holds' if v['holds'] else 'does not hold'}.")
-    about = ", ".join(f"{k} {v}" for k, v in result["machine"].items())
     return "\n".join(lines) + (
         f"\n\n{result['steps']} steps of {result['batch']} clips of {rvos.LENGTH} frames {result['size'][0]}x"
         f"{result['size'][1]} for each, from OSVOS's trunk, on toy clips of {', '.join(map(str, COUNTS))} objects; "
-        f"{len(result['clips'])} other toy clips scored. Spread: standard deviation over seeds. Machine: {about}.\n")
+        f"{len(result['clips'])} other toy clips scored. Spread: standard deviation over seeds. {machine_of(result)}\n")
 
 
 def draw(result: dict) -> Figure:
@@ -159,10 +154,3 @@ def draw(result: dict) -> Figure:
     axes.set_xticks(range(len(columns)), [f"{kind}\n{task}" for task, kind in columns])
     axes.set_xlim(-0.6, max(len(columns) - 0.4, 1))
     return figure
-
-
-def write(out: Path, result: dict) -> None:
-    """recurrence.json, .md and .png, of what has been measured so far."""
-    write_bytes(out / "recurrence.json", json.dumps(result, indent=1).encode())
-    write_bytes(out / "recurrence.md", table(result).encode())
-    viz.save(out / "recurrence.png", draw(result))

@@ -8,7 +8,6 @@ one thread.
 
 from __future__ import annotations
 
-import json
 import math
 import multiprocessing
 import os
@@ -26,7 +25,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vos_teach import bench, viz
-from vos_teach.data.png import write_bytes
+from vos_teach.claims_common import machine_of, write
 from vos_teach.engine import PeakMemory
 from vos_teach.ops.attention import grid_attention
 from vos_teach.ops.sparse import (
@@ -77,9 +76,7 @@ def sparse(out: str | Path, axes: Mapping[str, Sequence[int]] = AXES, base: Trip
               "reach": list(REACH), "stride": list(STRIDE), "repeats": repeats, "sizes": found, "series": series,
               "exponents": exponents(found, series), "cheaper": cheaper, "factor": FACTOR,
               "holds": cheaper["seconds"] >= FACTOR, "block": list(block), "patterns": reach}
-    write_bytes(out / "sparse.json", json.dumps(result, indent=1).encode())
-    write_bytes(out / "sparse.md", table(result).encode())
-    viz.save(out / "sparse.png", draw(result))
+    write(out, "sparse", result, table, draw)
     viz.save(out / "sparse_reach.png", draw_reach())
     return result
 
@@ -204,7 +201,7 @@ def table(result: dict) -> str:
     for pattern, r in result["patterns"].items():
         lines.append(f"| {pattern} | {r['hops'] or 'never'} | " + " | ".join(f"{x:.1%}" for x in r["heard"]) + " |")
     cheaper, block, base = result["cheaper"], name(tuple(result["block"])), name(tuple(result["base"]))
-    about, target = ", ".join(f"{k} {v}" for k, v in result["machine"].items()), name(tuple(result["target"]))
+    target = name(tuple(result["target"]))
     return "\n".join(lines) + (
         f"\n\nAt {target} grid attention takes 1/{cheaper['seconds']:.1f} of dense attention's time and "
         f"1/{cheaper['MiB']:.1f} of its memory. The claim (at most 1/{result['factor']:g} of the time) "
@@ -213,7 +210,7 @@ def table(result: dict) -> str:
         f"{result['repeats']} calls in turns; memory: peak beyond the inputs. Exponents: along one axis, the others as "
         f"in {base}; in brackets those of the number of scores. Strided: multiples of {tuple(result['stride'])} "
         f"away in T, H, W; local: at most {tuple(result['reach'])} away. Layers until all have heard of all: for every "
-        f"place of a block of {block}; shares: of {target}, as its middle hears. Machine: {about}.\n")
+        f"place of a block of {block}; shares: of {target}, as its middle hears. {machine_of(result)}\n")
 
 
 def draw(result: dict) -> Figure:

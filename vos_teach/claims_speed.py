@@ -10,7 +10,7 @@ borrowed    what visual memory owes to flow, which a method made for something e
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +18,10 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from vos_teach import bench, engine, registry, viz
+from vos_teach.claims_common import machine_of, working_height, write
 from vos_teach.claims_streams import some_of
 from vos_teach.clip import Clip, VosError
 from vos_teach.data import toy
-from vos_teach.data.png import write_bytes
 
 SYSTEMS = ("osvos", "masktrack", "onavos", "osmn", "s2s", "rvos")  # the lecture's table, its rows in its order
 BUDGETS = (10.0, 30.0, 60.0, 120.0, 300.0)  # seconds of OSVOS's fine-tuning
@@ -39,7 +39,7 @@ def speed(clip: Clip, out: str | Path, height: int | None = 240, systems: Sequen
     for name in systems:
         if registry.spec(name).task != "one-shot":
             raise VosError(f"'{name}' is not a one-shot system: the lecture's table is of those")
-    low = _height(clip, height)
+    low = working_height(clip, height)
     learns = {name: {"seconds": seconds} if registry.spec(name).finetunes else {} for name in systems}
     runs: dict[str, list[tuple[float, float]]] = {name: [] for name in systems}
     for _ in tqdm(range(rounds), desc="speed", unit="round", disable=None):
@@ -80,7 +80,7 @@ def speed_table(result: dict) -> str:
     return "\n".join(lines) + (
         f"\n\nClip {result['clip']}, {result['frames']} frames, {result['objects']} object(s), height "
         f"{result['height']}; fine-tuning of {result['seconds']:g} s and the look at frame 0 counted; medians of "
-        f"{result['rounds']} rounds. {_about(result)}\n")
+        f"{result['rounds']} rounds. {machine_of(result)}\n")
 
 
 def draw_speed(result: dict) -> Figure:
@@ -127,7 +127,7 @@ def categories_table(result: dict) -> str:
     lines += [f"| {name} | " + " | ".join(f"{row[c]:.3f}" for c in columns)
               + f" | {row['J seen'] - row['J unseen']:+.3f} |" for name, row in result["rows"].items()]
     return "\n".join(lines) + (f"\n\n{result['clips']} toy clips of two objects of seen categories and as many of "
-                               f"unseen ones, seed 0. {_about(result)}\n")
+                               f"unseen ones, seed 0. {machine_of(result)}\n")
 
 
 def draw_categories(result: dict) -> Figure:
@@ -150,7 +150,7 @@ def growth(clip: Clip, systems: Named, out: str | Path, height: int | None = 240
     ids = [k for k in clip.ids if clip.starts[k] == 0]
     if len(ids) < 2:
         raise VosError(f"clip '{clip.name}' has fewer than two objects from its first frame on: choose another")
-    low, counts = _height(clip, height), range(1, len(ids) + 1)
+    low, counts = working_height(clip, height), range(1, len(ids) + 1)
     times: dict[tuple[str, int], list[float]] = {(label, n): [] for label in systems for n in counts}
     masks = {}
     for _ in tqdm(range(repeats), desc="growth", unit="round", disable=None):  # in turns, see `speed`
@@ -180,7 +180,7 @@ def growth_table(result: dict) -> str:
         cells = [*(f"{x:.3f}" for x in s), f"{s[-1] / s[0]:.2f}", f"{row['J&F']:.3f}"]
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + (f"\n\nClip {result['clip']}, {result['frames']} frames, height {result['height']}; "
-                               f"medians over the frames of {result['repeats']} rounds. {_about(result)}\n")
+                               f"medians over the frames of {result['repeats']} rounds. {machine_of(result)}\n")
 
 
 def draw_growth(result: dict) -> Figure:
@@ -206,7 +206,7 @@ def borrowed(clips: Sequence[Clip], out: str | Path, height: int | None = 240, s
         system = registry.make("visual-memory", scale=scale, flow=flow, **(options or {}))
         scores, spent, flowing, frames = [], 0.0, 0.0, 0
         for clip in tqdm(clips, desc=f"flow: {label}", unit="clip", disable=None):
-            found = engine.run(system, clip, seed, _height(clip, height))
+            found = engine.run(system, clip, seed, working_height(clip, height))
             scores += [[o["J"], o["F"]] for o in bench.score(clip, found.masks, "zero-shot").values()]
             spent, frames = spent + found.start_seconds, frames + len(clip)
             flowing += system.flow_seconds
@@ -227,25 +227,9 @@ def borrowed_table(result: dict) -> str:
     lines = ["| flow | J | F | s/frame | of which flow |", "|---|---:|---:|---:|---:|"]
     lines += [f"| {name} | {r['J']:.3f} | {r['F']:.3f} | {r['s/frame']:.3f} | {r['s/frame of flow']:.3f} |"
               for name, r in result["rows"].items()]
-    return "\n".join(lines) + f"\n\n{result['clips']} clips, seed {result['seed']}. {_about(result)}\n"
+    return "\n".join(lines) + f"\n\n{result['clips']} clips, seed {result['seed']}. {machine_of(result)}\n"
 
 
 def draw_borrowed(result: dict) -> Figure:
     """J against seconds a frame, with flow and without."""
     return viz.quality_time({f"flow: {name}": (r["s/frame"], r["J"]) for name, r in result["rows"].items()}, ylabel="J")
-
-
-def write(out: Path, name: str, result: dict, table: Callable[[dict], str], draw: Callable[[dict], Figure]) -> None:
-    """NAME.json, .md and .png."""
-    write_bytes(out / f"{name}.json", json.dumps(result, indent=1).encode())
-    write_bytes(out / f"{name}.md", table(result).encode())
-    viz.save(out / f"{name}.png", draw(result))
-
-
-def _about(result: dict) -> str:
-    return "Machine: " + ", ".join(f"{k} {v}" for k, v in result["machine"].items()) + "."
-
-
-def _height(clip: Clip, height: int | None) -> int | None:
-    """The height to work at, None for the clip's own."""
-    return None if height is None or clip.size[0] <= height else height

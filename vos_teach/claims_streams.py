@@ -9,7 +9,6 @@ What is compared, and how the verdict is reached, was fixed before anything had 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -23,6 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vos_teach import bench, engine, registry, train, viz
+from vos_teach.claims_common import content, machine_of, working_height, write
 from vos_teach.clip import VOID, Clip, Lazy, VosError
 from vos_teach.data import davis, moments, toy
 from vos_teach.data.choose import davis_root
@@ -73,7 +73,7 @@ def streams(clips: Sequence[Clip], sources: Sequence[Source], out: str | Path, h
     about = {"clips": [bench.fingerprint(c.cut(0, frames)) for c in clips], "height": height, "scale": scale,
              "steps": steps, "crop": list(crop), "pool": count, "frames": frames,
              "training": [[s.name, len(s.clips), s.share] for s in sources],
-             "code": _content(*CODE, start, path_of("osvos"))}
+             "code": content(*CODE, start, path_of("osvos"))}
     # the plain designs of all seeds first: they decide the claim
     todo = [(name, seed) for extra, some in ((False, seeds), (True, extra_seeds)) for seed in some
             for name, design in DESIGNS.items() if design[1] == extra]
@@ -95,9 +95,9 @@ def streams(clips: Sequence[Clip], sources: Sequence[Source], out: str | Path, h
             (folder / "checkpoint.pt").unlink(missing_ok=True)
         runs[name][str(seed)] = {k: kept[k] for k in ("J", "clips", "parameters")}
         result = {"machine": bench.machine(), **about, "margin": MARGIN, "runs": runs, "verdicts": verdicts(runs)}
-        _write(out, "streams", result, streams_table, draw_streams)
+        write(out, "streams", result, streams_table, draw_streams)
     result["seconds"] = _seconds({name: DESIGNS[name] for name in runs if runs[name]}, clips[0], height, scale, shown)
-    _write(out, "streams", result, streams_table, draw_streams)
+    write(out, "streams", result, streams_table, draw_streams)
     return result
 
 
@@ -106,9 +106,7 @@ def _seconds(designs: dict[str, tuple[int, bool]], clip: Clip, height: int | Non
     """Seconds a frame of each design, which do not depend on its weights: all in turns, so that a machine that is busy
     with other things is so for all; the median of a round's frames, the fastest of five rounds.
     """
-    config, low = lucid.configured(lucid.SCALES, scale, 0, None, {}), None
-    if height is not None and clip.size[0] > height:
-        low = height
+    config, low = lucid.configured(lucid.SCALES, scale, 0, None, {}), working_height(clip, height)
     nets = {name: lucid.new_network(config.backbone, False, n, config.slots, more)
             for name, (n, more) in designs.items()}
     found: dict[str, list[float]] = {name: [] for name in designs}
@@ -134,7 +132,7 @@ def _score(net: lucid.Network, clips: Sequence[Clip], frames: int, height: int |
     system, found = lucid.LucidTracker(net, config, extra=extra), {}
     for clip in clips:
         short = clip.cut(0, frames)
-        low = None if height is None or clip.size[0] <= height else height
+        low = working_height(clip, height)
         result = engine.run(system, short, 0, low)
         pairs = [(k, k) for k in short.ids]
         seen = bench.compare(short, result.masks, pairs, range(1, len(short) - (not short.last_counts)), with_f=False)
@@ -196,14 +194,13 @@ def streams_table(result: dict) -> str:
     for name, v in result["verdicts"].items():
         span = "-" if v["low"] is None else f"{v['low']:+.3f} to {v['high']:+.3f}"
         lines.append(f"| {name} | {v['mean']:+.3f} | {span} | {v['seeds']} | {v['verdict']} |")
-    about = ", ".join(f"{k} {v}" for k, v in result["machine"].items())
     return "\n".join(lines) + (
         f"\n\nEquivalent: the interval lies within {-result['margin']:+} to {result['margin']:+}, fixed beforehand; it "
         f"speaks of other seeds of this training, not of other clips. {result['steps']} steps of {BATCH} crops "
         f"{result['crop'][0]}x{result['crop'][1]} for every design, from MaskTrack's weights, no fine-tuning; "
         f"{len(result['clips'])} clips, the first {result['frames']} frames of each, height {result['height']}. The "
         f"map is OSVOS's parent's foreground probability, whose own parameters are not counted but whose time is. "
-        f"Machine: {about}.\n")
+        f"{machine_of(result)}\n")
 
 
 def draw_streams(result: dict) -> Figure:
@@ -227,7 +224,7 @@ def objects(clip: Clip, out: str | Path, height: int | None = 240, steps: int = 
     ids = [k for k in clip.ids if clip.starts[k] == 0]
     if len(ids) < 2:
         raise VosError(f"clip '{clip.name}' has fewer than two objects from its first frame on: choose another")
-    low = None if height is None or clip.size[0] <= height else height
+    low = working_height(clip, height)
     rows: dict[str, dict] = {"one": {"seconds": {}}, "each": {"seconds": {}}}
     times: dict = {(p, n): [] for p in rows for n in range(1, len(ids) + 1)}
     for _ in tqdm(range(repeats), desc="objects", unit="round", disable=None):  # in turns: a busy machine is so for all
@@ -244,12 +241,8 @@ def objects(clip: Clip, out: str | Path, height: int | None = 240, steps: int = 
             rows[passes][f"J after {budget} steps"] = {k: v["J"] for k, v in scores.items()}
     result = {"machine": bench.machine(), "clip": clip.name, "frames": len(clip), "height": low or clip.size[0],
               "passes": rows}
-    _write(Path(out), "objects", result, objects_table, draw_objects)
+    write(Path(out), "objects", result, objects_table, draw_objects)
     return result
-
-
-def _content(*paths: Path) -> str:
-    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:16]
 
 
 def some_of(clip: Clip, ids: Sequence[int]) -> Clip:
@@ -277,9 +270,8 @@ def objects_table(result: dict) -> str:
             j = list(row[name].values())
             cells = [f"{x:.3f}" for x in [*j, float(np.mean(j))]]
             lines.append(f"| {names[kind]}, {name.removeprefix('J ')} | " + " | ".join(cells) + " |")
-    about = ", ".join(f"{k} {v}" for k, v in result["machine"].items())
     return "\n".join(lines) + (f"\n\nClip {result['clip']}, {result['frames']} frames, height {result['height']}, two "
-                               f"streams; times are medians without fine-tuning. Machine: {about}.\n")
+                               f"streams; times are medians without fine-tuning. {machine_of(result)}\n")
 
 
 def draw_objects(result: dict) -> Figure:
@@ -292,9 +284,3 @@ def draw_objects(result: dict) -> Figure:
     axes.set_ylim(0, None)
     axes.legend(frameon=False)
     return figure
-
-
-def _write(out: Path, name: str, result: dict, table: Callable[[dict], str], draw: Callable[[dict], Figure]) -> None:
-    write_bytes(out / f"{name}.json", json.dumps(result, indent=1).encode())
-    write_bytes(out / f"{name}.md", table(result).encode())
-    viz.save(out / f"{name}.png", draw(result))

@@ -8,7 +8,6 @@ import torch
 from vos_teach.clip import VosError
 from vos_teach.nn import blocks
 from vos_teach.ops.affinity import dot_affinity, readout
-from vos_teach.ops.attention import window_attention
 
 
 @pytest.mark.parametrize("heads", [1, 2])
@@ -19,16 +18,6 @@ def test_attention_is_affinity_and_readout_of_each_head(heads):
         for part in torch.arange(8).chunk(heads):
             affinity = dot_affinity(k[b, :, part].T, q[b, :, part].T)
             assert torch.allclose(got[b, :, part].T, readout(affinity, v[b, :, part].T), atol=1e-5)
-
-
-@pytest.mark.parametrize("size, shape", [(1, (1, 1)), (3, (1, 4)), (3, (5, 4)), (7, (4, 6))])
-def test_attention_nearby_is_the_operator_map_by_map(size, shape):
-    q, k, v = (torch.randn(2, 3, 4, *shape) for _ in range(3))
-    bias = torch.randn(3, size * size)
-    got = blocks.attend_near(q, k, v, size, bias)
-    for b in range(2):
-        for n in range(3):
-            assert torch.allclose(got[b, n], window_attention(q[b, n], k[b, n], v[b, n], size, bias[n]), atol=1e-5)
 
 
 def test_positions_are_told_apart_alike_along_each_axis():

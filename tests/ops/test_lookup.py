@@ -127,6 +127,16 @@ def test_window_attention_equals_dense_attention_under_its_mask(size, window, bi
     np.testing.assert_allclose(window_attention(q, k, v, window, bias), slow, atol=TOL)
 
 
+@pytest.mark.parametrize("size, shape", [(1, (1, 1)), (3, (1, 4)), (3, (5, 4)), (7, (4, 6))])
+def test_window_attention_of_several_maps_is_map_by_map(size, shape):
+    q, k, v = (rand(2, 3, 4, *shape, seed=s) for s in range(3))
+    bias = rand(3, size * size, seed=3)
+    got = window_attention(q, k, v, size, bias)
+    for b in range(2):
+        for n in range(3):
+            assert torch.allclose(got[b, n], window_attention(q[b, n], k[b, n], v[b, n], size, bias[n]), atol=1e-5)
+
+
 def test_large_scores_stay_finite():
     q = rand(3, 2, 3, 4, scale=1e3)
     assert grid_attention(q, q, q).isfinite().all() and window_attention(q[:, 0], q[:, 0], q[:, 0], 3).isfinite().all()

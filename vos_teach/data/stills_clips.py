@@ -9,12 +9,11 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-import torch
 
-from vos_teach.clip import VOID, Clip, VosError
-from vos_teach.data.augment import light, to_tensors
+from vos_teach.clip import Clip, VosError
+from vos_teach.data.augment import light
 from vos_teach.data.sample import Source, draw
-from vos_teach.data.windows import TRIES, Windows, camera, in_pixels
+from vos_teach.data.windows import TRIES, Window, Windows, camera, gathered, in_pixels, in_slots
 
 
 def stills_clips(sources: Sequence[Source], rng: np.random.Generator, batch: int, size: tuple[int, int], length: int,
@@ -28,18 +27,14 @@ def stills_clips(sources: Sequence[Source], rng: np.random.Generator, batch: int
     if batch < 1 or length < 1:
         raise VosError(f"batch={batch}, length={length}: each must be at least 1")
     clips, batch, size = draw(sources, rng, batch, size)
-    drawn = []
-    for _ in range(TRIES * batch):
-        if (one := _moved(clips[int(rng.integers(len(clips)))], rng, size, length, unrest)) is not None:
-            drawn.append(one)
-        if len(drawn) == batch:
-            frames, labels, counts = zip(*drawn, strict=True)
-            return Windows(torch.stack(frames), torch.stack(labels), torch.tensor(counts))
-    raise VosError(f"no annotated object in {TRIES * batch} frames: give clips with masks")
+    found = gathered(batch, lambda: _moved(clips[int(rng.integers(len(clips)))], rng, size, length, unrest))
+    if found is None:
+        raise VosError(f"no annotated object in {TRIES * batch} frames: give clips with masks")
+    return found
 
 
 def _moved(clip: Clip, rng: np.random.Generator, size: tuple[int, int], length: int, unrest: float
-           ) -> tuple[torch.Tensor, torch.Tensor, int] | None:
+           ) -> Window | None:
     """One clip: frames T,3,H,W, labels T,H,W and the count, or None if its first frame shows nothing."""
     t = int(rng.integers(len(clip)))
     mask = clip.masks[t]
@@ -56,13 +51,7 @@ def _moved(clip: Clip, rng: np.random.Generator, size: tuple[int, int], length: 
         frames.append(light(cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101), rng,
                             0.05 * unrest))
         labels.append(cv2.remap(mask, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT_101))
-    shown = [k for k in clip.ids if (labels[0] == k).sum() >= 0.0005 * size[0] * size[1]]
-    if not shown:
-        return None
-    table = np.zeros(256, np.uint8)
-    table[[shown[i] for i in rng.permutation(len(shown))]], table[VOID] = np.arange(1, len(shown) + 1), VOID
-    images, targets = zip(*(to_tensors(f, table[m]) for f, m in zip(frames, labels, strict=True)), strict=True)
-    return torch.stack(images), torch.stack(targets), len(shown)
+    return in_slots(frames, labels, clip.ids, rng)
 
 
 def _next(placed: np.ndarray, rng: np.random.Generator, unrest: float) -> np.ndarray:

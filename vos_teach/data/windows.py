@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -15,6 +15,7 @@ from vos_teach.data.augment import light, to_tensors
 from vos_teach.data.sample import Source, draw
 
 TRIES = 1000
+Window = tuple[Tensor, Tensor, int]  # frames T,3,H,W, labels T,H,W, and how many objects frame 0 shows
 
 
 @dataclass(frozen=True)
@@ -46,15 +47,23 @@ def windows(sources: Sequence[Source], rng: np.random.Generator, batch: int, siz
     if batch < 1 or length < 1 or gap < 1:
         raise VosError(f"batch={batch}, length={length}, gap={gap}: each must be at least 1")
     clips, batch, size = draw(sources, rng, batch, size)
-    drawn: list[tuple[Tensor, Tensor, int]] = []
+    found = gathered(batch, lambda: _window(clips[int(rng.integers(len(clips)))], rng, size, length, gap, late, unrest))
+    if found is None:
+        raise VosError(f"no window of {length} frames with an object in {TRIES * batch} tries: give clips whose frames "
+                       "are annotated one after the other")
+    return found
+
+
+def gathered(batch: int, one: Callable[[], Window | None]) -> Windows | None:
+    """`batch` windows, each drawn by one(), which may find none; None if too many find none."""
+    drawn: list[Window] = []
     for _ in range(TRIES * batch):
-        if (one := _window(clips[int(rng.integers(len(clips)))], rng, size, length, gap, late, unrest)) is not None:
-            drawn.append(one)
+        if (window := one()) is not None:
+            drawn.append(window)
         if len(drawn) == batch:
             frames, labels, counts = zip(*drawn, strict=True)
             return Windows(torch.stack(frames), torch.stack(labels), torch.tensor(counts))
-    raise VosError(f"no window of {length} frames with an object in {TRIES * batch} tries: give clips whose frames "
-                   "are annotated one after the other")
+    return None
 
 
 def moments(rng: np.random.Generator, total: int, length: int, gap: int = 1) -> list[int]:
@@ -68,7 +77,7 @@ def moments(rng: np.random.Generator, total: int, length: int, gap: int = 1) -> 
 
 
 def _window(clip: Clip, rng: np.random.Generator, size: tuple[int, int], length: int, gap: int, late: bool,
-            unrest: float) -> tuple[Tensor, Tensor, int] | None:
+            unrest: float) -> Window | None:
     """One window: frames T,3,H,W, labels T,H,W and the count, or None if its first frame shows nothing."""
     times = moments(rng, len(clip), length, gap)
     given = [clip.masks[t] for t in times]
@@ -84,13 +93,19 @@ def _window(clip: Clip, rng: np.random.Generator, size: tuple[int, int], length:
         frame = light(seen(clip.frames[t], matrix, size, cv2.INTER_LINEAR), np.random.default_rng(seed))
         frames.append(light(frame, rng, 0.02 * unrest))
         labels.append(seen(mask, matrix, size, cv2.INTER_NEAREST))
-    least = 0.0005 * size[0] * size[1]  # what is smaller is a sliver at the border
-    shown = [k for k in clip.ids if (labels[0] == k).sum() >= least]
+    return in_slots(frames, labels, clip.ids, rng, late)
+
+
+def in_slots(frames: Sequence[np.ndarray], labels: Sequence[np.ndarray], ids: Sequence[int], rng: np.random.Generator,
+             late: bool = False) -> Window | None:
+    """T frames H,W,3 and label maps H,W as a window, its objects in an order drawn anew; None if frame 0 shows none."""
+    least = 0.0005 * labels[0].size  # what is smaller is a sliver at the border
+    shown = [k for k in ids if (labels[0] == k).sum() >= least]
     if not shown:
         return None
     order = [shown[i] for i in rng.permutation(len(shown))]
     if late:
-        rest = [k for k in clip.ids if k not in shown and any((x == k).any() for x in labels)]
+        rest = [k for k in ids if k not in shown and any((x == k).any() for x in labels)]
         order += [rest[i] for i in rng.permutation(len(rest))]
     table = np.zeros(256, np.uint8)
     table[order], table[VOID] = np.arange(1, len(order) + 1), VOID

@@ -36,7 +36,7 @@ from vos_teach.data.flow import Estimator, tensors
 from vos_teach.data.foreground import Examples, divided
 from vos_teach.data.sample import Source
 from vos_teach.nn.backbone import backbone
-from vos_teach.nn.head import TopDown, groups, seeded
+from vos_teach.nn.head import TopDown, groups, resize, seeded
 from vos_teach.nn.recipe import Recipe
 from vos_teach.ops.losses import soft_iou
 from vos_teach.weights import load_into, load_part
@@ -95,7 +95,7 @@ class Stream(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """B,3,H,W in [0,1] -> logits B,2,H,W."""
         logits = self.score(self.decoder(self.trunk(image)))  # B,2,H/2,W/2
-        return F.interpolate(logits, image.shape[-2:], mode="bilinear", align_corners=False)
+        return resize(logits, image)
 
 
 class Network(nn.Module):

@@ -41,7 +41,7 @@ from vos_teach.data.flow import Estimator, tensors
 from vos_teach.data.lucid import Dreamer
 from vos_teach.data.sample import Source, crowded
 from vos_teach.nn.guided import Guided
-from vos_teach.nn.head import groups, seeded
+from vos_teach.nn.head import groups, resize, seeded
 from vos_teach.nn.online import configured, tune
 from vos_teach.nn.recipe import Recipe
 from vos_teach.ops.aggregate import soft_aggregate
@@ -88,7 +88,7 @@ class Stream(Guided):
         """B,3,H,W; B,M,H,W (M may be 0); B,N,H,W, all in [0,1] -> logits B,N+1,H,W."""
         logits = super().forward(picture, torch.cat([maps, masks], 1))
         near = F.avg_pool2d(F.avg_pool2d(masks, 8), 5, 1, 2)  # blurred over 40 pixels
-        near = F.interpolate(near, masks.shape[-2:], mode="bilinear", align_corners=False)
+        near = resize(near, masks)
         others = near.sum(1, keepdim=True) - near  # 0 for an object that is alone
         return torch.cat([logits[:, :1], logits[:, 1:] - self.apart * others], 1)
 

@@ -50,7 +50,7 @@ from vos_teach.data.sample import Source, crowded
 from vos_teach.data.windows import windows
 from vos_teach.nn.backbone import Backbone
 from vos_teach.nn.guided import Guided
-from vos_teach.nn.head import TopDown, groups, seeded
+from vos_teach.nn.head import TopDown, groups, seeded, up
 from vos_teach.nn.online import configured, tune
 from vos_teach.nn.recipe import Recipe
 from vos_teach.ops.aggregate import soft_aggregate
@@ -98,7 +98,7 @@ class Appearance(Guided):
         """B,3,H,W and B,1,H,W -> B,H,W and B,C,H/16,W/16."""
         features = self.trunk(torch.cat([frame, maps], 1))
         logit = self.score(self.decoder(features))
-        return F.interpolate(logit, frame.shape[-2:], mode="bilinear", align_corners=False)[:, 0], features[-1]
+        return up(logit, frame), features[-1]
 
 
 class Motion(nn.Module):
@@ -119,7 +119,7 @@ class Motion(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """B,3,H,W in [0,1] -> B,H,W."""
         logit = self.score(self.decoder(self.trunk(maps)))
-        return F.interpolate(logit, maps.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
+        return up(logit, maps)
 
 
 class Localiser(nn.Module):

@@ -69,27 +69,6 @@ class Attention(nn.Module):
         return self.out(attend(self.query(q), self.key(k), self.value(v), self.heads))
 
 
-def attend_near(q: Tensor, k: Tensor, v: Tensor, size: int, bias: Tensor) -> Tensor:
-    """ops.attention.window_attention for several maps and heads at once: B,heads,C,H,W each -> like v.
-
-    bias heads,size*size. One shift of the maps after the other: nothing of size*size maps but the scores is ever held.
-    """
-    c, h, w = q.shape[-3:]
-    reach = size // 2
-    q = q / math.sqrt(c)
-    k, v = (F.pad(x, (reach,) * 4) for x in (k, v))
-    shifts = [(i, j) for i in range(size) for j in range(size)]
-    score = torch.stack([(q * k[..., i : i + h, j : j + w]).sum(-3) for i, j in shifts], 2)  # B,heads,size*size,H,W
-    y, x = torch.arange(h, device=q.device)[:, None], torch.arange(w, device=q.device)
-    inside = torch.stack([(y + i >= reach) & (y + i - reach < h) & (x + j >= reach) & (x + j - reach < w)
-                          for i, j in shifts])  # size*size,H,W
-    p = torch.softmax((score + bias[..., None, None]).masked_fill(~inside, -torch.inf), 2)
-    out = torch.zeros_like(v[..., :h, :w])
-    for n, (i, j) in enumerate(shifts):
-        out = out + p[:, :, n, None] * v[..., i : i + h, j : j + w]
-    return out
-
-
 class FeedForward(nn.Module):
     """Two layers at each place by itself, B,N,C -> B,N,C."""
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vos_teach.nn.backbone import backbone, widen
-from vos_teach.nn.head import TopDown
+from vos_teach.nn.head import TopDown, resize
 
 
 class Guided(nn.Module):
@@ -27,4 +26,4 @@ class Guided(nn.Module):
         """Frames B,3,H,W and maps B,extra,H,W, all in [0,1] -> logits B,outputs,H,W."""
         x = torch.cat([frame, maps.to(frame)], 1)  # B,3+extra,H,W
         logits = self.score(self.decoder(self.trunk(x)))  # B,outputs,H/2,W/2
-        return F.interpolate(logits, frame.shape[-2:], mode="bilinear", align_corners=False)
+        return resize(logits, frame)

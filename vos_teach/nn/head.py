@@ -12,9 +12,14 @@ from torch import Tensor, nn
 Net = TypeVar("Net", bound=nn.Module)
 
 
+def resize(x: Tensor, like: Tensor) -> Tensor:
+    """B,C,h,w -> B,C,H,W by fixed bilinear interpolation; H, W are those of `like`."""
+    return F.interpolate(x, like.shape[-2:], mode="bilinear", align_corners=False)
+
+
 def up(logit: Tensor, like: Tensor) -> Tensor:
-    """B,1,h,w -> B,H,W by fixed bilinear interpolation; H, W are those of `like`."""
-    return F.interpolate(logit, like.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
+    """The same of a single channel: B,1,h,w -> B,H,W."""
+    return resize(logit, like)[:, 0]
 
 
 def groups(net: nn.Module, rate: float, head_rate: float, trunks: Sequence[str] = ("trunk",)) -> list[dict]:
@@ -51,5 +56,5 @@ class TopDown(nn.Module):
         maps = [F.relu(norm(conv(f))) for norm, conv, f in zip(self.norm, self.side, features, strict=True)]
         y = F.relu(self.deep(maps[-1])) + maps[-1]
         for conv, side in zip(reversed(self.merge), reversed(maps[:-1]), strict=True):
-            y = side + F.interpolate(F.relu(conv(y)), side.shape[-2:], mode="bilinear", align_corners=False)
+            y = side + resize(F.relu(conv(y)), side)
         return F.relu(self.last(y))

@@ -34,7 +34,7 @@ from torch import Tensor, nn
 
 from vos_teach.data.sample import Source, crowded, pairs
 from vos_teach.nn.backbone import backbone
-from vos_teach.nn.head import groups, seeded, up
+from vos_teach.nn.head import groups, resize, seeded, up
 from vos_teach.nn.online import configured
 from vos_teach.nn.recipe import Recipe
 from vos_teach.ops.losses import mask_loss as objective
@@ -100,7 +100,7 @@ class Network(nn.Module):
             maps[s] = self.modulate(maps[s], scale, beta)
         y = F.relu(self.deep(maps[-1])) + maps[-1]
         for conv, side in zip(reversed(self.merge), reversed(maps[:-1]), strict=True):  # from stride 16 to 2
-            y = side + F.interpolate(F.relu(conv(y)), side.shape[-2:], mode="bilinear", align_corners=False)
+            y = side + resize(F.relu(conv(y)), side)
         return up(self.score(F.relu(self.last(y))), x)
 
 

@@ -32,16 +32,23 @@ def grid_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 def window_attention(q: Tensor, k: Tensor, v: Tensor, size: int, bias: Tensor | None = None) -> Tensor:
     """AOT's short-term attention (Yang, Wei, Yang, NeurIPS 2021, eq. 8): to a window around the same place.
 
-    q, k C,H,W, v Cv,H,W -> like v. Softmax of q.k / sqrt(C) (+ bias, size*size, by the place in the window, row by row)
-    over the size x size window, size odd; places outside the frame do not count.
+    q, k ...,C,H,W, v ...,Cv,H,W -> like v. Softmax of q.k / sqrt(C) (+ bias ...,size*size, by the place in the window,
+    row by row) over the size x size window, size odd; places outside the frame do not count. One shift of the maps
+    after the other, so that nothing of size*size maps but the scores is ever held.
     """
-    c, h, w = q.shape
+    c, h, w = q.shape[-3:]
     reach = size // 2
-    near_k = F.unfold(k[None], size, padding=reach).reshape(c, size * size, h, w)
-    near_v = F.unfold(v[None], size, padding=reach).reshape(v.shape[0], size * size, h, w)
-    inside = F.unfold(q.new_ones(1, 1, h, w), size, padding=reach).reshape(size * size, h, w) > 0
-    score = torch.einsum("chw,cnhw->nhw", q, near_k) / math.sqrt(c)
+    q = q / math.sqrt(c)
+    k, v = (F.pad(x, (reach,) * 4) for x in (k, v))
+    shifts = [(i, j) for i in range(size) for j in range(size)]
+    score = torch.stack([(q * k[..., i : i + h, j : j + w]).sum(-3) for i, j in shifts], -3)  # ...,size*size,H,W
     if bias is not None:
-        score = score + bias[:, None, None]
-    p = torch.softmax(score.masked_fill(~inside, -torch.inf), 0)  # size*size,H,W
-    return torch.einsum("nhw,cnhw->chw", p, near_v)
+        score = score + bias[..., None, None]
+    y, x = torch.arange(h, device=q.device)[:, None], torch.arange(w, device=q.device)
+    inside = torch.stack([(y + i >= reach) & (y + i - reach < h) & (x + j >= reach) & (x + j - reach < w)
+                          for i, j in shifts])  # size*size,H,W
+    p = torch.softmax(score.masked_fill(~inside, -torch.inf), -3)
+    out = torch.zeros_like(v[..., :h, :w])
+    for n, (i, j) in enumerate(shifts):
+        out = out + p[..., n : n + 1, :, :] * v[..., i : i + h, j : j + w]
+    return out

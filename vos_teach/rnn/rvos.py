@@ -37,7 +37,7 @@ from vos_teach.clip import VosError
 from vos_teach.data.sample import Source, crowded
 from vos_teach.data.windows import windows
 from vos_teach.nn.backbone import backbone
-from vos_teach.nn.head import groups, seeded
+from vos_teach.nn.head import groups, resize, seeded
 from vos_teach.nn.online import configured
 from vos_teach.nn.recipe import Recipe
 from vos_teach.ops.aggregate import soft_aggregate
@@ -159,11 +159,6 @@ class Network(nn.Module):
             states.insert(0, self.recur(self.cells[level], x, (empty, empty) if space is None else space[level],
                                         empty if time is None else time[level]))
         return states
-
-
-def resize(x: Tensor, like: Tensor) -> Tensor:
-    """Bilinear, to the height and width of `like`."""
-    return F.interpolate(x, like.shape[-2:], mode="bilinear", align_corners=False)
 
 
 class RVOS:

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from vos_teach.data.sample import Source, crowded
 from vos_teach.data.windows import windows
 from vos_teach.nn.backbone import backbone, widen
-from vos_teach.nn.head import TopDown, groups, seeded, up
+from vos_teach.nn.head import TopDown, groups, resize, seeded, up
 from vos_teach.nn.online import configured
 from vos_teach.nn.recipe import Recipe
 from vos_teach.ops.convrnn import ConvLSTMCell
@@ -110,7 +110,7 @@ class Network(nn.Module):
         """A frame's features and the last state -> logits B,H,W of the size of frames `like`, and the next state."""
         f2, f4, f8, f16 = features
         deep = self.deep(F.relu(self.deep_in(f16)), state[1])
-        hint = F.interpolate(self.down(deep[0]), f8.shape[-2:], mode="bilinear", align_corners=False)
+        hint = resize(self.down(deep[0]), f8)
         fine = self.fine(F.relu(self.fine_in(f8) + hint), state[0])
         return up(self.score(self.decoder([f2, f4, fine[0], deep[0]])), like), (fine, deep)
 

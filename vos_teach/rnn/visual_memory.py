@@ -41,7 +41,7 @@ from vos_teach.data.moving import moving
 from vos_teach.data.sample import Source, drawn_clips
 from vos_teach.data.windows import windows
 from vos_teach.nn.backbone import backbone
-from vos_teach.nn.head import TopDown, groups, seeded, up
+from vos_teach.nn.head import TopDown, groups, resize, seeded, up
 from vos_teach.nn.online import configured
 from vos_teach.nn.recipe import Recipe
 from vos_teach.ops.convrnn import ConvGRUCell
@@ -127,7 +127,7 @@ class Network(nn.Module):
         with torch.set_grad_enabled(joint and torch.is_grad_enabled()):
             moves = torch.sigmoid(self.motion(flow))
         f2, f4, f8, f16 = self.trunk(frames)
-        far = F.interpolate(self.far(f16), f8.shape[-2:], mode="bilinear", align_corners=False)
+        far = resize(self.far(f16), f8)
         return torch.cat([F.relu(self.near(f8) + far), F.adaptive_avg_pool2d(moves, f8.shape[-2:])], 1), f2, f4
 
     def remember(self, streams: Sequence[Tensor]) -> list[Tensor]:

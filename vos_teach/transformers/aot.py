@@ -38,7 +38,7 @@ from vos_teach.clip import VosError
 from vos_teach.data.sample import Source, crowded
 from vos_teach.nn.backbone import backbone
 from vos_teach.nn.blocks import split_heads
-from vos_teach.nn.head import TopDown, groups, seeded
+from vos_teach.nn.head import TopDown, groups, resize, seeded
 from vos_teach.nn.online import configured
 from vos_teach.nn.recipe import Recipe
 from vos_teach.ops.aggregate import soft_aggregate
@@ -47,6 +47,7 @@ from vos_teach.ops.streams import softmax_over_objects
 from vos_teach.segmenter import given
 from vos_teach.transformers.aot_block import Block, Pair
 from vos_teach.transformers.aot_training import lessons
+from vos_teach.transformers.memory import STRIDE, over_pixels, whole_cells
 from vos_teach.weights import load_part, started
 
 Moment = list[Pair]  # what a frame leaves: a pair for each block
@@ -131,7 +132,7 @@ class Network(nn.Module):
         for i, block in enumerate(self.blocks):
             final = i + 1 == len(self.blocks)
             if final:
-                fine = fine + F.interpolate(self.lift(deep), fine.shape[-2:], mode="bilinear", align_corners=False)
+                fine = fine + resize(self.lift(deep), fine)
             x = fine if final else deep
             if idents is not None:
                 x, pair = block(x, None, None, idents[i])
@@ -152,7 +153,7 @@ class Network(nn.Module):
     def decide(self, features: Sequence[Tensor], fine: Tensor, deep: Tensor, bank: Tensor) -> Tensor:
         """-> logits B,K+1,H,W of the bank's rows B,K+1,D."""
         y = self.embed(self.decoder([*features[:2], fine, deep]))  # B,D,H/2,W/2
-        y = y + F.interpolate(self.straight(fine), y.shape[-2:], mode="bilinear", align_corners=False)
+        y = y + resize(self.straight(fine), y)
         logits = torch.einsum("bdhw,bkd->bkhw", y, bank) / math.sqrt(IDENTITY)
         return F.interpolate(logits, scale_factor=2, mode="bilinear", align_corners=False)
 
@@ -252,23 +253,21 @@ class AOT:
         The system is stopped just before that frame, and stays there. slot: of an object, for the pass it is in; block:
         one of those at stride 16. Mean over the heads; the pixels of a cell share its weight.
         """
-        h, w = frame.shape[-2:]
-        if not (0 <= at[0] < h and 0 <= at[1] < w):
-            raise VosError(f"pixel {at} lies outside the frame of {h} x {w}")
+        whole = whole_cells(frame, at)
         if not 0 <= block < len(self.net.blocks) - 1:
             raise VosError(f"block is {block}: choose one from 0 to {len(self.net.blocks) - 2}")
         if slot // self.most >= len(self.groups):
             raise VosError("nothing is in memory yet: start the system on a clip first")
         group = self.groups[slot // self.most]
         shown, seen = group.moments()
-        features = self.net.encode(F.pad(frame[None], (0, -w % 16, 0, -h % 16), mode="replicate"))
+        features = self.net.encode(whole)
         *_, now = self.net.propagate(features, shown, seen, group.last)
         heads, (rows, columns) = self.net.heads, features[3].shape[-2:]
-        place = at[0] // 16 * columns + at[1] // 16
+        place = at[0] // STRIDE * columns + at[1] // STRIDE
         q = split_heads(now[block][0][:, place : place + 1], heads)  # 1,heads,1,c
         k = split_heads(torch.cat([moment[block][0] for moment in [*shown, *seen]], 1), heads)  # 1,heads,TN,c
         p = torch.softmax(q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1]), -1).mean(1).view(-1, rows, columns)
-        return (p / 256).repeat_interleave(16, 1).repeat_interleave(16, 2)[:, :h, :w]
+        return over_pixels(p, frame)
 
 
 def aot(device: str = "cpu", scale: str = "small", weights: str | None = None, init: str = "trained",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vos_teach.nn.blocks import Attention, ConvFeedForward, attend, attend_near, maps, sine_positions, tokens
+from vos_teach.nn.blocks import Attention, ConvFeedForward, attend, maps, sine_positions, tokens
+from vos_teach.ops.attention import window_attention
 
 Pair = tuple[Tensor, Tensor]  # key and value, B,N,C each
 
@@ -44,7 +45,7 @@ class Block(nn.Module):
         assert long is not None and short is not None, "a frame without identities needs a memory"
         far = self.long(attend(now[0], *long, self.heads))
         q, k, v = (maps(part, h).unflatten(1, (self.heads, -1)) for part in (now[0], *short))  # B,heads,C/heads,H,W
-        near = self.short(tokens(attend_near(q, k, v, self.window, self.bias).flatten(1, 2)))
+        near = self.short(tokens(window_attention(q, k, v, self.window, self.bias).flatten(1, 2)))
         x = x + maps(far + near, h)
         return x + self.feed(self.norm_feed(x)), now
 

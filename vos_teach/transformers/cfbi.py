@@ -36,14 +36,14 @@ from torch import Tensor, nn
 from vos_teach.data.sample import Source, crowded
 from vos_teach.data.windows import windows
 from vos_teach.nn.backbone import backbone
-from vos_teach.nn.head import groups, seeded
+from vos_teach.nn.head import groups, resize, seeded, up
 from vos_teach.nn.online import configured
 from vos_teach.nn.recipe import Recipe
 from vos_teach.ops.aggregate import soft_aggregate
 from vos_teach.ops.losses import bootstrapped_ce, soft_iou
 from vos_teach.ops.matching import global_distance, local_distance
 from vos_teach.segmenter import given
-from vos_teach.transformers.ensembler import Ensembler, Pyramid, covered, resize
+from vos_teach.transformers.ensembler import Ensembler, Pyramid, covered
 from vos_teach.weights import load_part, started
 
 Global = Callable[[Tensor, Tensor, Tensor, Any], Tensor]  # (query C,h,w, memory C,H,W, masks K,H,W, bias) -> K,h,w
@@ -129,7 +129,7 @@ class Network(nn.Module):
         known = torch.cat([2 * torch.cat([m for m, _ in found]) - 1, covered(mask, x)], 1)  # N,2 * planes + 1,h,w
         logit = self.decoder(F.relu(self.enter(torch.cat([x, context, known], 1))), who, (fine, mid), mask)
         logit = logit + resize(self.vote(known), logit)
-        return list(F.interpolate(logit, mask.shape[-2:], mode="bilinear", align_corners=False)[:, 0].split(counts))
+        return list(up(logit, mask).split(counts))
 
 
 def joined(frames: Sequence[Memory]) -> Memory:

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vos_teach.nn.head import resize
+
 
 class Pyramid(nn.Module):
     """A frame, once for all objects: edges at strides 2 and 4, features and embeddings at stride 8."""
@@ -56,11 +58,6 @@ class Ensembler(nn.Module):
         y = F.relu(self.merge4(y)) + y
         y = F.relu(fine + resize(self.up2(y), fine))  # N,16,H/2,W/2
         return self.score(F.relu(self.merge2(y)) + y)
-
-
-def resize(x: Tensor, like: Tensor) -> Tensor:
-    """Bilinear, to the height and width of `like`."""
-    return F.interpolate(x, like.shape[-2:], mode="bilinear", align_corners=False)
 
 
 def covered(mask: Tensor, like: Tensor) -> Tensor:

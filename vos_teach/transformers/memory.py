@@ -164,20 +164,29 @@ def looks(system: Any, frame: Tensor, at: tuple[int, int], slot: int = 0) -> Ten
     system: STM or STCN, stopped just before `frame` (3,H,W); at: (y, x); slot: whose keys, where each object has its
     own. A cell of the features is a square of pixels that share its weight, so a plane lies on the frame it looks at.
     """
-    h, w = frame.shape[-2:]
-    y, x = at
-    if not (0 <= y < h and 0 <= x < w):
-        raise VosError(f"pixel {at} lies outside the frame of {h} x {w}")
+    whole = whole_cells(frame, at)
     if not len(system.bank):
         raise VosError("nothing is in memory yet: start the system on a clip first")
-    padded = F.pad(frame[None], (0, -w % STRIDE, 0, -h % STRIDE), mode="replicate")
     with torch.no_grad():
-        key = system.net.query(padded).key[0]  # C,h/s,w/s
-        sy, sx = padded.shape[-2] // key.shape[-2], padded.shape[-1] // key.shape[-1]
+        key = system.net.query(whole).key[0]  # C,h/16,w/16
         affinity = system.net.attend(system.bank.read()[0], key.flatten(1))  # N,M or K,N,M
-    one = (affinity[slot] if affinity.ndim == 3 else affinity)[:, (y // sy) * key.shape[-1] + x // sx]
-    cells = one.reshape(len(system.bank), *key.shape[-2:]) / (sy * sx)
-    return cells.repeat_interleave(sy, 1).repeat_interleave(sx, 2)[:, :h, :w]
+    place = at[0] // STRIDE * key.shape[-1] + at[1] // STRIDE
+    one = (affinity[slot] if affinity.ndim == 3 else affinity)[:, place]  # N
+    return over_pixels(one.reshape(len(system.bank), *key.shape[-2:]), frame)
+
+
+def whole_cells(frame: Tensor, at: tuple[int, int]) -> Tensor:
+    """A frame 3,H,W as 1,3,H',W' of whole cells of STRIDE pixels; VosError where pixel `at` (y, x) is not in it."""
+    h, w = frame.shape[-2:]
+    if not (0 <= at[0] < h and 0 <= at[1] < w):
+        raise VosError(f"pixel {at} lies outside the frame of {h} x {w}")
+    return F.pad(frame[None], (0, -w % STRIDE, 0, -h % STRIDE), mode="replicate")
+
+
+def over_pixels(weights: Tensor, frame: Tensor) -> Tensor:
+    """Weights of cells T,h,w, each shared out among its pixels: T,H,W as the frame."""
+    pixels = (weights / STRIDE**2).repeat_interleave(STRIDE, 1).repeat_interleave(STRIDE, 2)
+    return pixels[:, : frame.shape[-2], : frame.shape[-1]]
 
 
 class Reads:

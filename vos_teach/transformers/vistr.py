@@ -39,7 +39,7 @@ from vos_teach.data.sample import Source, crowded
 from vos_teach.data.windows import windows
 from vos_teach.nn.backbone import backbone
 from vos_teach.nn.blocks import Attention, FeedForward, sine_positions, split_heads
-from vos_teach.nn.head import TopDown, groups, seeded
+from vos_teach.nn.head import TopDown, groups, resize, seeded
 from vos_teach.nn.online import configured
 from vos_teach.nn.recipe import Recipe
 from vos_teach.ops.aggregate import soft_aggregate
@@ -172,7 +172,7 @@ class Network(nn.Module):
         views = views.flatten(3).softmax(-1).unflatten(3, views.shape[3:]) * (views.shape[3] * views.shape[4] / 4)
         deep = self.narrow(memory.flatten(0, 1)).unflatten(0, (-1, t))[b]
         x = torch.cat([deep, views, answer.coarse[-1][b, :, n][:, :, None]], 2).flatten(0, 1)
-        x = F.interpolate(x, fine.shape[-2:], mode="bilinear", align_corners=False).unflatten(0, (-1, t))
+        x = resize(x, fine).unflatten(0, (-1, t))
         x = torch.cat([fine[b], x], 2).transpose(1, 2)  # R,C,T,H/4,W/4
         x = F.relu(self.mask[0](x))
         x = x + F.relu(self.mask[1](x))
