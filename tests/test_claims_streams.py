@@ -62,11 +62,12 @@ def test_streams_at_a_small_size_and_again(tmp_path, monkeypatch):
 def test_objects_at_a_small_size(tmp_path):
     clip = toy.clip(3, length=4, objects=3, split="val")
     found = C.objects(clip, tmp_path, steps=2, repeats=1, scale="toy")
+    assert list(found["passes"]) == [f"{s}, {p}" for s in ("one stream", "two streams") for p in ("one", "each")]
     for row in found["passes"].values():
         assert list(row["seconds"]) == ["1", "2", "3"] and min(row["seconds"].values()) > 0
         assert len(row["J after 0 steps"]) == len(row["J after 2 steps"]) == 3
     assert json.loads((tmp_path / "objects.json").read_text())["clip"] == clip.name
-    assert "| one pass each, after 2 steps |" in (tmp_path / "objects.md").read_text()
+    assert "| two streams, one pass each, after 2 steps |" in (tmp_path / "objects.md").read_text()
     with pytest.raises(VosError, match="fewer than two objects"):
         C.objects(toy.clip(1, length=3, objects=1), tmp_path)
 

@@ -36,6 +36,10 @@ MARGIN = 0.02  # of mean J: a difference that is surely smaller is none
 CONFIDENCE = 0.90  # of the interval that must lie within the margin: two one-sided tests at 5 % each
 SEEDS, EXTRA_SEEDS = (0, 1, 2, 3, 4), (0, 1, 2)
 STEPS, BATCH, CROP, POOL, FRAMES = 300, 4, (160, 288), 800, 40  # a short training; frames of each clip that are scored
+WAYS = {  # of several objects -> system, passes, in words
+    f"{streams}, {passes}": (name, passes, f"{streams}, {said}")
+    for streams, name in (("one stream", "lucidtracker-one-stream"), ("two streams", "lucidtracker"))
+    for passes, said in (("one", "N channels, one pass"), ("each", "one pass each"))}
 DESIGNS = {  # name -> streams, with the extra map
     "one stream": (1, False), "two streams": (2, False), "one stream + map": (1, True), "two streams + map": (2, True)}
 
@@ -218,27 +222,32 @@ def draw_streams(result: dict) -> Figure:
 
 def objects(clip: Clip, out: str | Path, height: int | None = 240, steps: int = 160, repeats: int = 3,
             options: dict | None = None, scale: str = "small") -> dict:
-    """One pass for N objects against one pass each, on a clip's first 1, 2, ... objects -> seconds a frame, and J of
-    each object, with `steps` of fine-tuning; also objects.json, .md and .png. VosError for a clip with one object.
+    """One pass for N objects against one pass each, with one stream and with two, on a clip's first 1, 2, ... objects
+
+    -> seconds a frame, and J of each object, with `steps` of fine-tuning; also objects.json, .md and .png. VosError for
+    a clip with one object.
     """
     ids = [k for k in clip.ids if clip.starts[k] == 0]
     if len(ids) < 2:
         raise VosError(f"clip '{clip.name}' has fewer than two objects from its first frame on: choose another")
     low = working_height(clip, height)
-    rows: dict[str, dict] = {"one": {"seconds": {}}, "each": {"seconds": {}}}
-    times: dict = {(p, n): [] for p in rows for n in range(1, len(ids) + 1)}
+    rows: dict[str, dict] = {kind: {"seconds": {}} for kind in WAYS}
+    times: dict = {(kind, n): [] for kind in WAYS for n in range(1, len(ids) + 1)}
+
+    def run(kind: str, some: Sequence[int], budget: int) -> engine.Result:
+        name, passes, _ = WAYS[kind]
+        system = registry.make(name, scale=scale, steps=budget, passes=passes, **(options or {}))
+        return engine.run(system, some_of(clip, some), 0, low)
+
     for _ in tqdm(range(repeats), desc="objects", unit="round", disable=None):  # in turns: a busy machine is so for all
-        for passes, n in times:
-            system = registry.make("lucidtracker", scale=scale, steps=0, passes=passes, **(options or {}))
-            times[passes, n] += engine.run(system, some_of(clip, ids[:n]), 0, low).step_seconds
-    for (passes, n), seconds in times.items():
-        rows[passes]["seconds"][str(n)] = float(np.median(seconds))
-    for passes in rows:
+        for kind, n in times:
+            times[kind, n] += run(kind, ids[:n], 0).step_seconds
+    for (kind, n), seconds in times.items():
+        rows[kind]["seconds"][str(n)] = float(np.median(seconds))
+    for kind in rows:
         for budget in dict.fromkeys((0, steps)):
-            system = registry.make("lucidtracker", scale=scale, steps=budget, passes=passes, **(options or {}))
-            result = engine.run(system, some_of(clip, ids), 0, low)
-            scores = bench.score(some_of(clip, ids), result.masks)
-            rows[passes][f"J after {budget} steps"] = {k: v["J"] for k, v in scores.items()}
+            scores = bench.score(some_of(clip, ids), run(kind, ids, budget).masks)
+            rows[kind][f"J after {budget} steps"] = {k: v["J"] for k, v in scores.items()}
     result = {"machine": bench.machine(), "clip": clip.name, "frames": len(clip), "height": low or clip.size[0],
               "passes": rows}
     write(Path(out), "objects", result, objects_table, draw_objects)
@@ -257,30 +266,31 @@ def some_of(clip: Clip, ids: Sequence[int]) -> Clip:
 def objects_table(result: dict) -> str:
     """The figures as Markdown."""
     passes = result["passes"]
-    counts = list(passes["one"]["seconds"])
+    counts = list(next(iter(passes.values()))["seconds"])
     lines = ["| s/frame with objects | " + " | ".join(counts) + " |", "|---|" + "---:|" * len(counts)]
-    names = {"one": "N channels, one pass", "each": "one pass each"}
     for kind, row in passes.items():
-        lines.append(f"| {names[kind]} | " + " | ".join(f"{s:.3f}" for s in row["seconds"].values()) + " |")
-    scored = [k for k in passes["one"] if k.startswith("J")]
-    ids = list(passes["one"][scored[0]])
+        lines.append(f"| {WAYS[kind][2]} | " + " | ".join(f"{s:.3f}" for s in row["seconds"].values()) + " |")
+    scored = [k for k in next(iter(passes.values())) if k.startswith("J")]
+    ids = list(next(iter(passes.values()))[scored[0]])
     lines += ["", "| J of object | " + " | ".join(ids) + " | mean |", "|---|" + "---:|" * (len(ids) + 1)]
     for kind, row in passes.items():
         for name in scored:
             j = list(row[name].values())
             cells = [f"{x:.3f}" for x in [*j, float(np.mean(j))]]
-            lines.append(f"| {names[kind]}, {name.removeprefix('J ')} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + (f"\n\nClip {result['clip']}, {result['frames']} frames, height {result['height']}, two "
-                               f"streams; times are medians without fine-tuning. {machine_of(result)}\n")
+            lines.append(f"| {WAYS[kind][2]}, {name.removeprefix('J ')} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + (f"\n\nClip {result['clip']}, {result['frames']} frames, height {result['height']}; "
+                               f"times are medians without fine-tuning. {machine_of(result)}\n")
 
 
 def draw_objects(result: dict) -> Figure:
     """Seconds a frame against the number of objects, a line for each way."""
-    figure, axes = viz.axes_of(6, 3.2, "objects", "seconds a frame")
-    for i, (kind, label) in enumerate((("one", "N channels, one pass"), ("each", "one pass each"))):
-        line = result["passes"][kind]["seconds"]
-        axes.plot([int(n) for n in line], list(line.values()), "os"[i] + "-", color=viz.LINES[i], label=label)
-    axes.set_xticks([int(n) for n in result["passes"]["one"]["seconds"]])
+    figure, axes = viz.axes_of(7, 3.4, "objects", "seconds a frame")
+    for kind, row in result["passes"].items():
+        name, passes, said = WAYS[kind]
+        line, two = row["seconds"], name == "lucidtracker"
+        axes.plot([int(n) for n in line], list(line.values()), marker="o" if passes == "one" else "s",
+                  color=viz.LINES[two], ls=viz.DASHES[passes == "each"], label=said)
+    axes.set_xticks([int(n) for n in line])
     axes.set_ylim(0, None)
     axes.legend(frameon=False)
     return figure

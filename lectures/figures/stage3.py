@@ -299,11 +299,12 @@ def objects_time() -> Figure:
     if "objects" not in kept:
         raise LookupError("vos-teach claim objects, then measured.py")
     made, axes = viz.axes_of(7, 2.6, "objects", "seconds a frame")
-    for kind, said, colour, dash in (("each", "N passes", RED, viz.DASHES[1]),
-                                     ("one", "N channels", BLUE, viz.DASHES[0])):
-        seconds = kept["objects"]["passes"][kind]["seconds"]
-        axes.plot([int(n) for n in seconds], list(seconds.values()), marker="o", ms=7, lw=2.5, color=colour, ls=dash,
-                  label=said)
+    for kind, row in kept["objects"]["passes"].items():
+        streams, passes = kind.split(", ")
+        seconds, alone = row["seconds"], passes == "each"
+        axes.plot([int(n) for n in seconds], list(seconds.values()), marker="o" if streams == "one stream" else "s",
+                  ms=7, lw=2.5, color=RED if alone else BLUE, ls=viz.DASHES[alone],
+                  label=f"{'N passes' if alone else 'N channels'}, {streams}")
     axes.set_xticks([int(n) for n in seconds])
     axes.set_ylim(0, None)
     axes.legend(frameon=False, fontsize=13, loc="center left", bbox_to_anchor=(1, 0.5))

@@ -63,15 +63,15 @@ def test_claims_are_told_with_their_verdict(measured, tmp_path):
                                                   "verdict": "equivalent"}}}))
     seconds = {str(n): 0.1 * n for n in range(1, 6)}
     (tmp_path / "objects.json").write_text(json.dumps({"clip": "five", "frames": 15, "height": 240, "passes": {
-        "one": {"seconds": dict.fromkeys(seconds, 0.1), "J after 0 steps": {"1": 0.5, "2": 0.7}},
-        "each": {"seconds": seconds, "J after 0 steps": {"1": 0.4, "2": 0.6}}}}))
+        "one stream, one": {"seconds": dict.fromkeys(seconds, 0.1), "J after 0 steps": {"1": 0.5, "2": 0.7}},
+        "two streams, each": {"seconds": seconds, "J after 0 steps": {"1": 0.4, "2": 0.6}}}}))
     found = measured.claims([tmp_path], 3)
     said = measured.say_streams(found["streams"])
     assert "| one stream | 2.00 M | 0.100 | 0.700 | 0.700 to 0.700 | 2 |" in said
     assert "+0.006, 90 % interval -0.010 to +0.015, 2 seeds: **equivalent**" in said
     said = measured.say_objects(found["objects"])
-    assert "| one pass each | 0.100 | 0.200 | 0.300 | 0.400 | 0.500 |" in said
-    assert "0.600 in one pass, 0.500 in one each" in said
+    assert "| one stream, N channels | 0.100 | 0.100 | 0.100 | 0.100 | 0.100 | 0.600 |" in said
+    assert "| two streams, N passes | 0.100 | 0.200 | 0.300 | 0.400 | 0.500 | 0.500 |" in said
 
 
 def test_what_was_not_measured_is_said_to_be_missing(measured):
