@@ -235,6 +235,11 @@ def zero_shot(device: str = "cpu", scale: str = "small", **options: Any) -> RVOS
     return rvos(device, scale, task="zero-shot", **options)
 
 
+def top(device: str = "cpu", scale: str = "small", **options: Any) -> RVOS:
+    """RVOS without a mask, its clearest slot alone: one answer, where the truth has one object, as in DAVIS-2016."""
+    return rvos(device, scale, task="zero-shot", best=True, **options)
+
+
 def new_network(config: Config, pretrained: bool, recurrence: str = "ST", cell: Cell = ConvLSTMCell,
                 recur: Recur = space_time) -> Network:
     """A network whose new layers start alike in every run. Raises VosError for a recurrence that there is not."""

@@ -60,7 +60,7 @@ class Config:
     backbone: str = "lite0"
     hidden: int = 64
     kernel: int = 3
-    weights: str | None = "visual_memory"  # those that ship
+    weights: str | None = "visual-memory"  # those that ship
 
 
 SCALES = {"toy": Config(), "small": Config(), "paper": Config("resnet50", kernel=7, weights=None)}
