@@ -172,8 +172,9 @@ RANK = {
     **dict.fromkeys(["registry", "lab"], 3),
     **dict.fromkeys(["train", "bench", "grading", "report"], 4),
     "claims_common": 4.5,
-    **dict.fromkeys(["claims", "claims_recurrence", "claims_sparse", "claims_speed", "claims_streams", "demo"], 5),
-    "commands_claim": 5.5,
+    **dict.fromkeys(["claims", "claims_memory", "claims_objects", "claims_recurrence", "claims_sparse", "claims_speed",
+                     "claims_streams", "demo"], 5),
+    **dict.fromkeys(["commands_claim", "commands_weights"], 5.5),
     "cli": 6,
 }
 

@@ -11,6 +11,7 @@ import typer
 
 from vos_teach import listed
 from vos_teach.commands_claim import claim_app
+from vos_teach.commands_weights import weights_app
 from vos_teach.errors import VosError
 from vos_teach.grading import commands_class
 from vos_teach.grading.commands import app as labs_app
@@ -245,6 +246,7 @@ def davis(
 
 
 app.add_typer(claim_app, name="claim")
+app.add_typer(weights_app, name="weights")
 app.add_typer(labs_app, name="labs")
 app.command()(commands_class.grade)
 app.command()(commands_class.doctor)
