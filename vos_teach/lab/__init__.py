@@ -9,6 +9,7 @@ from vos_teach.lab.check import check as check
 from vos_teach.lab.check import hint as hint
 from vos_teach.lab.operators import keep as keep
 from vos_teach.lab.operators import recall_operator as recall_operator
+from vos_teach.lab.pointer import pointer as pointer
 from vos_teach.lab.prediction import predict as predict
 from vos_teach.lab.published_curves import published as published
 from vos_teach.lab.published_curves import published_means as published_means
