@@ -889,7 +889,7 @@ MISTAKES = {
             (look_result_turned, "the result's rows and columns"),
             (look_first_object, "the first one's values"),
             (look_left_flat, "unflatten the last axis"),
-            (look_frames_along_channels, "asked twice"),
+            (look_frames_along_channels, "takes keys C,N of memory"),
             (look_remembers_the_question, "in place"),
             (look_normalised_keys, "ONE memory"),
             (look_hard_coded, "raised RuntimeError"),

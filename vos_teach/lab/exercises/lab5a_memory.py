@@ -78,7 +78,7 @@ READOUT = Exercise(
         readout_case("as many questions as places", "wrong where no shape can tell: a COLUMN of the affinity holds one "
                      "question's weights", lambda rng: [reading(rng, 5, 5)]),
         readout_case("three objects, one affinity", "one affinity N,M serves the values K,Cv,N of K objects",
-                     lambda rng: [reading(rng, lead=((), (3,)))]),
+                     lambda rng: [reading(rng, cv=2, lead=((), (3,)))]),
         readout_case("the gradient", READ, lambda rng: [reading(rng, 3, 2, 2)], slopes=True),
     ),
     hints=(
