@@ -239,7 +239,7 @@ HOPS = Exercise(
     "lab5b.hops",
     cases=(
         hops_case("rows, columns and time lines", "the number of layers is wrong: a place hears what those that it "
-                  "sees had heard one layer before", lambda rng: [([grid(2, 3, 4)],)]),
+                  "sees had heard one layer before", lambda rng: [([grid(2, 3, 4)],), ([lines(5)],)]),
         hops_case("one line is missing", "frames that do not see each other never hear of each other: return None",
                   lambda rng: [([grid(2, 3, 4, "hw")],)]),
         hops_case("a row of places", "the number of layers is wrong: one layer, one step further",
@@ -247,9 +247,10 @@ HOPS = Exercise(
         hops_case("one sees all, all see one", "the number of layers is wrong",
                   lambda rng: [([star(6)],), ([lines(4)],)]),
         hops_case("two patterns in turns", "wrong for layers that take several patterns in turns: layer i has pattern "
-                  "i modulo their number", lambda rng: [([lines(9), lines(9, 3)],)]),
+                  "i modulo their number", lambda rng: [
+                      ([lines(9), lines(9, 3)],), ([lines(7), star(7)],), ([star(7), lines(7)],)]),
         hops_case("who hears whom", "wrong where seeing is not mutual: place n hears what ITS places m (mask[n, m]) "
-                  "had heard", lambda rng: [(one_way(rng),), ([lines(4)],)]),
+                  "had heard", lambda rng: [*((one_way(rng),) for _ in range(3)), ([lines(4)],)]),
     ),
     hints=(
         "Write down who has heard of whom as a matrix, N,N. Before any layer, each has heard of itself alone. What "
