@@ -30,7 +30,7 @@ from vos_teach.errors import VosError
 from vos_teach.lab import quiz
 from vos_teach.lab.cases import Case, Exercise, Said, changed, differs, duplicate
 
-LABS = ("lab0", "lab1", "lab2", "lab3", "lab4")  # each is a module in lab/exercises
+LABS = ("lab0", "lab1", "lab2", "lab3", "lab4", "lab5a", "lab5b")  # each is a module in lab/exercises
 _hints_shown: dict[str, int] = {}
 
 
