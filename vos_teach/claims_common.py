@@ -34,3 +34,16 @@ def content(*paths: Path) -> str:
 def working_height(clip: Clip, height: int | None) -> int | None:
     """The height to work at; None, the clip's own, where that is no more than what is asked for."""
     return None if height is None or clip.size[0] <= height else height
+
+
+def kept(path: Path, key: dict, make: Callable[[], dict]) -> dict:
+    """What an earlier run with the very same key has left in `path`; else what make() finds, written down whole."""
+    key = json.loads(json.dumps(key))
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = {}
+    if found.get("key") != key:
+        found = {"key": key, **make()}
+        write_bytes(path, json.dumps(found, indent=1).encode())
+    return found

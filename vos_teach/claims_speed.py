@@ -10,15 +10,16 @@ borrowed    what visual memory owes to flow, which a method made for something e
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from vos_teach import bench, engine, registry, viz
-from vos_teach.claims_common import machine_of, working_height, write
+from vos_teach.claims_common import kept, machine_of, working_height, write
 from vos_teach.claims_streams import some_of
 from vos_teach.clip import Clip, VosError
 from vos_teach.data import toy
@@ -147,27 +148,43 @@ def growth(clip: Clip, systems: Named, out: str | Path, height: int | None = 240
     """Each system on the clip's first 1, 2, ... objects -> median seconds a frame, and mean J&F with all of them; also
     growth.json, .md and .png. VosError for a clip with one object.
     """
-    ids = [k for k in clip.ids if clip.starts[k] == 0]
-    if len(ids) < 2:
-        raise VosError(f"clip '{clip.name}' has fewer than two objects from its first frame on: choose another")
-    low, counts = working_height(clip, height), range(1, len(ids) + 1)
-    times: dict[tuple[str, int], list[float]] = {(label, n): [] for label in systems for n in counts}
-    masks = {}
-    for _ in tqdm(range(repeats), desc="growth", unit="round", disable=None):  # in turns, see `speed`
-        for label, n in times:
-            name, options = systems[label]
-            found = engine.run(registry.make(name, scale=scale, **options), some_of(clip, ids[:n]), 0, low)
-            times[label, n] += found.step_seconds
-            masks[label] = found.masks  # at last those of all objects
-    rows = {}
-    for label in systems:
-        objects = bench.score(some_of(clip, ids), masks[label]).values()
-        rows[label] = {"seconds": {str(n): float(np.median(times[label, n])) for n in counts},
-                       "J&F": float(np.mean([[o["J"], o["F"]] for o in objects]))}
+    low = working_height(clip, height)
+    rows = seconds_of_objects(clip, systems, low, repeats, scale)
     result = {"machine": bench.machine(), "clip": clip.name, "frames": len(clip), "height": low or clip.size[0],
               "repeats": repeats, "rows": rows}
     write(Path(out), "growth", result, growth_table, draw_growth)
     return result
+
+
+def seconds_of_objects(clip: Clip, systems: Named, height: int | None, repeats: int, scale: str, what: str = "growth",
+                       make: Callable[..., Any] = registry.make, folder: Path | None = None, key: dict | None = None
+                       ) -> dict[str, dict]:
+    """Rounds in turns (see `speed`) of each system on the clip's first 1, 2, ... objects -> label -> "seconds": median
+    of a frame for each count, and "J&F" of all objects.
+
+    folder: keeps finished rounds, of this key. VosError for a clip with one object from its first frame on.
+    """
+    ids = [k for k in clip.ids if clip.starts[k] == 0]
+    if len(ids) < 2:
+        raise VosError(f"clip '{clip.name}' has fewer than two objects from its first frame on: choose another")
+    counts = [str(n) for n in range(1, len(ids) + 1)]
+
+    def turn() -> dict:
+        found: dict[str, dict] = {}
+        for label, (name, options) in systems.items():
+            row = found[label] = {"seconds": {}}
+            for n in counts:
+                run = engine.run(make(name, scale=scale, **options), some_of(clip, ids[: int(n)]), 0, height)
+                row["seconds"][n] = run.step_seconds
+            objects = bench.score(some_of(clip, ids), run.masks).values()  # at last those of all objects
+            row["J&F"] = float(np.mean([[o["J"], o["F"]] for o in objects]))
+        return found
+
+    rounds = []
+    for i in tqdm(range(repeats), desc=what, unit="round", disable=None):
+        rounds.append(turn() if folder is None else kept(folder / f"round-{i}.json", key or {}, turn))
+    return {label: {"seconds": {n: float(np.median(np.concatenate([r[label]["seconds"][n] for r in rounds])))
+                                for n in counts}, "J&F": rounds[-1][label]["J&F"]} for label in systems}
 
 
 def growth_table(result: dict) -> str:

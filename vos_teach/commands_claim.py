@@ -16,6 +16,7 @@ Out = Annotated[Path, typer.Option(help="gets NAME.md, .json and .png; run again
 Height = Annotated[int | None, typer.Option(help="systems work at this height; scored at the clip's own")]
 Sequences = Annotated[str | None, typer.Option(help="only these: NAME,NAME")]
 Year = Annotated[int | None, typer.Option(help="of DAVIS: 2016 or 2017")]
+Crowd = Annotated[str | None, typer.Option(help="davis or a folder: its clip with the most objects; else a toy clip")]
 OUT = Path("runs/claims")
 
 
@@ -127,6 +128,57 @@ def sparse(out: Out = OUT) -> None:
     from vos_teach import claims_sparse
 
     _said("sparse", claims_sparse.table(claims_sparse.sparse(out)), out)
+
+
+@claim_app.command()
+def memory(
+    data: Annotated[str | None, typer.Option(help="davis or a folder: clips besides the toy ones")] = None,
+    out: Out = OUT, height: Height = 240, sequences: Sequences = None, year: Year = None,
+    systems: Annotated[str, typer.Option(help="stcn, stm or both: NAME,NAME")] = "stcn",
+) -> None:
+    """Stage 5: which frames to remember, with predicted and with true masks; toy clips that come back, three seeds."""
+    from vos_teach import claims_memory
+
+    clips = _clips(data, sequences, year)[0] if data else []
+    chosen = listed.names(systems)
+    _said("memory", claims_memory.memory_table(claims_memory.memory(clips, out, height, chosen)), out)
+
+
+@claim_app.command()
+def affinity(data: Data = "toy", out: Out = OUT, height: Height = 240, sequences: Sequences = None,
+             year: Year = None) -> None:
+    """Stage 5: the dot product against the distance, each trained: J, F, how much of memory is ever read."""
+    from vos_teach import claims_memory
+
+    clips, scale = _clips(data, sequences, year)
+    _said("affinity", claims_memory.affinity_table(claims_memory.affinity(clips, out, height, scale=scale)), out)
+
+
+@claim_app.command()
+def identities(data: Crowd = None, out: Out = OUT, height: Height = 240, sequences: Sequences = None,
+               year: Year = None) -> None:
+    """Stage 5: seconds a frame of 1, 2, ... objects: a pass for each and a merge, against all in one pass."""
+    from vos_teach import claims_objects
+
+    found = claims_objects.identities(_crowd(data, sequences, year), out, height)
+    _said("identities", claims_objects.identities_table(found), out)
+
+
+@claim_app.command()
+def backbone(data: Crowd = None, out: Out = OUT, height: Height = 240, sequences: Sequences = None,
+             year: Year = None) -> None:
+    """Stage 5: STCN's time beside its backbone's with one object, and beside STM's with all of a clip."""
+    from vos_teach import claims_objects
+
+    found = claims_objects.backbone(_crowd(data, sequences, year), out, height)
+    _said("backbone", claims_objects.backbone_table(found), out)
+
+
+def _crowd(data: str | None, sequences: str | None, year: int | None):
+    """The clip with the most objects; without --data a toy clip with five."""
+    from vos_teach.claims_objects import crowd
+
+    return max(_clips(data, sequences, year)[0], key=lambda clip: len(clip.ids)) if data else crowd()
 
 
 def _clips(data: str, sequences: str | None, year: int | None):
