@@ -21,7 +21,8 @@ from vos_teach.ops.warp import warp
 HERE = Path(__file__).parent
 PUBLISHED = HERE.parents[1] / "vos_teach" / "assets" / "davis2016_published.json"
 BLUE, RED, GREEN, PINK, GOLD, SKY, _ = viz.LINES
-PHOTOS = ("task", "asked", "masktrack_example", "lucid_pair", "flow_colours", "flow_kinds", "warping", "consistency")
+PHOTOS = ("task", "asked", "masktrack_example", "lucid_pair", "flow_colours", "flow_kinds", "warping", "consistency",
+          "looks")
 MAKERS: dict[str, Callable[[], Figure | np.ndarray]] = {}
 
 

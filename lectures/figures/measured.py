@@ -1,7 +1,7 @@
-"""Fills in what pages 3 and 4 say was measured: `python lectures/figures/measured.py [FOLDER ...]`, without any: runs/.
+"""Fills in what pages 3 to 5 say was measured: `python lectures/figures/measured.py [FOLDER ...]`, without any: runs/.
 
 Looks through the folders for what `vos-teach bench` and `vos-teach claim` have written (bench.json, streams.json and so
-on), keeps the figures in stage3.json and stage4.json beside this file, and writes them between the marks of the pages.
+on), keeps the figures in stage3.json to stage5.json beside this file, and writes them between the marks of the pages.
 The newest run of a kind counts; what no run tells stays as it was kept. Says where each figure was found.
 """
 
@@ -22,6 +22,10 @@ from vos_teach.data.png import write_bytes
 from vos_teach.ops.warp import warp
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+import telling  # noqa: E402 (beside this file)
+from telling import table  # noqa: E402
+
 STEPS = 160  # of fine-tuning per sequence, as in the tables of stages 1 and 2
 NAMES = {  # in the tables' order
     "s2s": "S2S", "rvos": "RVOS", "visual-memory": "Visual memory", "rvos-zero-shot": "RVOS, ten slots",
@@ -29,10 +33,12 @@ NAMES = {  # in the tables' order
     "copy-flow": "copy-flow", "fusionseg-appearance": "FusionSeg, appearance alone",
     "fusionseg-motion": "FusionSeg, motion alone", "fusionseg": "FusionSeg", "maskrnn": "MaskRNN",
     "lucidtracker-one-stream": "LucidTracker, one stream", "lucidtracker": "LucidTracker, two streams",
+    **telling.NAMES,
 }
-STAGE = dict.fromkeys(("s2s", "rvos", "visual-memory", "rvos-zero-shot", "rvos-zero-shot-top"), 4)  # the others: 3
+STAGE = {**dict.fromkeys(("s2s", "rvos", "visual-memory", "rvos-zero-shot", "rvos-zero-shot-top"), 4),
+         **dict.fromkeys(telling.NAMES, 5)}  # the others: 3
 ZERO_SHOT = ("fusionseg-appearance", "fusionseg-motion", "fusionseg", "visual-memory", "rvos-zero-shot",
-             "rvos-zero-shot-top")
+             "rvos-zero-shot-top", "vistr", "vistr-best")
 REAL = "12 of the 20 validation sequences of DAVIS-2016, 240p in, scored at 480p, seed 0, one CPU core, one run each"
 
 
@@ -68,11 +74,14 @@ def benches(folders: list[Path], stage: int) -> dict[str, dict]:
     return found
 
 
+CLAIMS = {4: ("borrowed", "recurrence", "growth", "speed", "categories"), 5: telling.CLAIMS}  # of stage 3: below
+
+
 def claims(folders: list[Path], stage: int) -> dict[str, dict]:
     """A stage's claims as their commands wrote them, without what the page does not show."""
     found = {}
-    if stage == 4:
-        for name in ("borrowed", "recurrence", "growth", "speed", "categories"):
+    if stage in CLAIMS:
+        for name in CLAIMS[stage]:
             for path in newest(folders, f"{name}.json"):
                 found[name] = {k: v for k, v in json.loads(path.read_text(encoding="utf-8")).items()
                                if k not in ("machine", "code", "clips")}
@@ -117,11 +126,6 @@ def fetched(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
 
 
 # ---- writing
-
-def table(head: str, rule: str, rows: Iterable[Iterable[str]]) -> str:
-    """A Markdown table."""
-    return "\n".join([head, rule, *("| " + " | ".join(cells) + " |" for cells in rows)])
-
 
 def say_warping(found: dict) -> str:
     """Exact, DIS, none."""
@@ -254,6 +258,11 @@ PAGES: dict[int, tuple[str, Says]] = {
         "systems": (say_systems, "vos-teach bench s2s rvos visual-memory rvos-zero-shot-top --data davis --year 2016"),
         "composites": (say_composites, "vos-teach bench s2s rvos --data composites --year 2016"),
     }),
+    5: ("5_transformers.md", {
+        **telling.SAYS,
+        "systems": (say_systems, "vos-teach bench stm stcn cfbi sstvos aot vistr --data davis --year 2016"),
+        "composites": (say_composites, "vos-teach bench stm stcn cfbi sstvos aot --data composites --year 2016"),
+    }),
 }
 
 
@@ -295,6 +304,10 @@ def main(folders: list[str]) -> None:
             import make  # beside this file
 
             make.main(["objects_time"])
+        if drawn := [telling.DRAWN[name] for name in kept if stage == 5 and name in telling.DRAWN]:
+            import make  # beside this file
+
+            make.main(drawn)
 
 
 if __name__ == "__main__":

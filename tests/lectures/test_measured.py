@@ -1,4 +1,4 @@
-"""What pages 3 and 4 say was measured is what is kept beside their figures, and that comes from runs."""
+"""What pages 3 to 5 say was measured is what is kept beside their figures, and that comes from runs."""
 
 import importlib.util
 import json
@@ -33,7 +33,7 @@ def page(measured, stage: int) -> str:
     return (measured.HERE.parent / measured.PAGES[stage][0]).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("stage", (3, 4))
+@pytest.mark.parametrize("stage", (3, 4, 5))
 def test_a_page_says_what_is_kept(measured, stage):
     assert measured.fill(page(measured, stage), measured.kept_of(stage), stage) == page(measured, stage)
 
@@ -100,3 +100,44 @@ def test_stage_4s_systems_and_claims_are_told(measured, tmp_path):
     assert "| rvos | no | 0.600 | 0.500 | 0.700 | 0.400 | 0.040 |" in text
     assert "| one-shot | ST | 0.650 | 0.010 | 3 |" in text and "the claim **holds**" in text
     assert "Not measured yet: `vos-teach claim growth" in text
+
+
+def test_stage_5s_systems_and_claims_are_told(measured, tmp_path):
+    write(tmp_path / "stcn", 0.75, 5, "stcn", {})
+    write(tmp_path / "vistr", 0.5, 5, "vistr", {})
+    found = measured.benches([tmp_path], 5)
+    assert set(found["systems"]) == {"stcn 0", "vistr 0"} and measured.benches([tmp_path], 4)["systems"] == {}
+    said = measured.say_systems(found["systems"])
+    assert "| STCN | mask | 0.750 | 0.500 | none |" in said and "| VisTR | nothing | 0.500 | 0.500 | none |" in said
+    one, back = ({"J": j, "F": 0.5, "J after": after, "F after": after} for j, after in ((0.6, 0.4), (0.7, None)))
+    rules = {"first": {"0": one, "1": back}, "first+last+every": {"0": back, "1": back}}
+    lead = {"predicted": {"mean": 0.05, "each": {"0": 0.1, "1": 0.0}}}
+    (tmp_path / "memory.json").write_text(json.dumps({
+        "seeds": [0, 1], "each": 4, "clips": [], "machine": {}, "rows": {"stcn": {"toy, back": {"predicted": rules}}},
+        "verdicts": {"stcn": {"toy, back": {"lead": lead, "holds": True, "true masks are worth": None}}}}))
+    rows = {"stcn": {"J": 0.75, "F": 0.7, "share": {"1": 0.4, "20": 0.9}, "s/frame": 0.05,
+                     "clips": {"a": {}, "b": {}}}}
+    (tmp_path / "affinity.json").write_text(json.dumps({"rows": rows, "top": [1, 20], "height": 240}))
+    seconds = {str(n): 0.1 + 0.01 * n for n in range(1, 6)}
+    aot = {"seconds": seconds, "J&F": 0.6, "grows": 0.36, "frame": 0.1, "object": 0.01, "explained": 1.0}
+    (tmp_path / "identities.json").write_text(json.dumps({"rows": {"AOT": aot}, "clip": "five", "frames": 15,
+                                                          "height": 240, "repeats": 3}))
+    slopes = {kind: {"seconds": 1.9, "MiB": None, "scores": 2.0} for kind in ("dense", "grid")}
+    (tmp_path / "sparse.json").write_text(json.dumps({
+        "exponents": {"T": slopes}, "target": [8, 30, 54], "cheaper": {"seconds": 40.0, "MiB": 90.0}, "channels": 32,
+        "patterns": {"grid": {"hops": 3, "heard": []}, "strided": {"hops": None, "heard": []}}}))
+    (tmp_path / "backbone.json").write_text(json.dumps({
+        "seconds": {"STCN, 1 object": 0.08, "its backbone alone": 0.04}, "ratios": {"STCN / backbone": 2.0},
+        "limits": {"STCN / backbone": 2.5}, "clip": "toy-5-objects", "frames": 30, "height": 240}))
+    text = measured.fill(page(measured, 5), {**found, **measured.claims([tmp_path], 5)}, 5)
+    assert "| toy, back | first | 0.650 | 0.400 | - | - |" in text
+    assert "stcn, toy, back: all three beside the first alone +0.050 (+0.100, +0.000): memory **counts**" in text
+    assert "| distance (STCN) | 0.750 | 0.700 | 40.0% | 90.0% | 0.050 |" in text and "2 sequences" in text
+    assert "| AOT | 0.110 | 0.120 | 0.130 | 0.140 | 0.150 | +36% | 10.0 | 0.600 |" in text
+    assert "| T | 1.90, - | 1.90, - |" in text and "**1/40.0** of dense" in text and "strided never" in text
+    assert "STCN / backbone **2.00** (at most 2.5 was asked for)" in text
+    assert text.count("Not measured yet") == 1, "composites"
+    for where in range(len(text)):
+        if text.startswith("**Ours**", where):  # what test_pages.py asks of a page
+            near = text[where : where + 600]
+            assert "seed 0" in near and ("DAVIS" in near or "toy" in near)

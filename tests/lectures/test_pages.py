@@ -14,7 +14,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LECTURES = ROOT / "lectures"
-PAGES = ("0_task_data_measures", "1_online_learning", "2_mask_propagation", "3_flow_propagation", "4_rnn")
+PAGES = ("0_task_data_measures", "1_online_learning", "2_mask_propagation", "3_flow_propagation", "4_rnn",
+         "5_transformers")
 
 # What the lecture asks (its slides, and the curriculum): words that the stated question must contain
 QUESTIONS = {
@@ -36,6 +37,13 @@ QUESTIONS = {
         "S2S win on seen categories, and OSVOS on unseen", "so much slower than those that do not",
         "RVOS do both tasks", "recurrence in space for", "first frame only", "soft IoU of two empty masks",
         "frozen. What does that cost", "none knows of the others",
+    ),
+    "5_transformers": (
+        "state of an RNN, and what is the memory", "cost as the video grows", "masks of the other objects",
+        "predicted masks in training", "Predict which one helps most", "who pays for a further object",
+        "wrong with the dot product", "second distance better", "hear of a place that is on none of them",
+        "why must that be shuffled", "What else does one pass change", "why one match for the clip",
+        "whole clip at once", "a phone, an annotation tool, a film studio, a video of an hour",
     ),
 }
 # What the slides say: words that the page must contain, outside the answers or inside
@@ -59,6 +67,12 @@ SAID = {
         "segmented **independently**", "**one-shot** only", "**trained for another task**",
         "**not end-to-end trainable**", "ConvLSTM", "Recurrence in **space**", "**One-shot**", "**Zero-shot**",
         "K80 (*) and a P100 (†)",
+    ),
+    "5_transformers": (
+        "Spatio-Temporal Networks", "Sparse Transformers", "(a) Post-ensemble", "(b) Associating objects",
+        "(c) Comparison", "open book", "Video object segmentation using space-time memory networks",
+        "with improved memory coverage", "foreground-background integration",
+        "End-to-end video instance segmentation with transformers",
     ),
 }
 # Published figures, as the fact sheet has them: a row's name -> its cells
@@ -88,7 +102,14 @@ TABLES = {
         "S2S": "one-shot,withOL 79.1/-(recalled) - 0.16(recalled,withoutOL)",
         "Visual memory": "zero-shot 75.9/72.1 - -", "RVOS": "one-shot - 60.6 0.044", "RVOS ": "zero-shot - 41.2 0.044",
     },
+    "5_transformers": {
+        "STM": "88.7/90.1 81.7 72.2 79.4 0.16s", "STCN": "90.4/93.0 85.3 79.9 84.3 20fps",
+        "CFBI": "- 81.9 - 81.8 5.9fps", "SSTVOS": "- 78.4 - 81.8(2019) -",
+        "AOT-T": "86.5/88.4 79.2 73.7 80.2 51fps", "R50-AOT-L": "90.4/93.0 85.2 79.5 84.6 18fps",
+    },
 }
+# Figures that are drawn once something has been measured: name -> what of which stage
+LATER = {"objects_time": (3, "objects"), "identities_time": (5, "identities"), "sparse_cost": (5, "sparse")}
 
 
 def source(page: str) -> str:
@@ -152,8 +173,9 @@ def test_every_figure_is_made_by_code_and_shown_somewhere():
     makers = {f.name for tree in trees for f in tree.body if isinstance(f, ast.FunctionDef)
               and any(getattr(d, "id", "") == "figure" for d in f.decorator_list)}
     files = {p.stem: p for p in (LECTURES / "figures").iterdir() if p.suffix in (".png", ".jpg", ".svg")}
-    measured = json.loads((LECTURES / "figures" / "stage3.json").read_text(encoding="utf-8"))
-    assert set(files) == makers - ({"objects_time"} if "objects" not in measured else set())
+    measured = {n: json.loads((LECTURES / "figures" / f"stage{n}.json").read_text(encoding="utf-8")) for n in (3, 5)}
+    assert set(LATER) <= makers
+    assert set(files) == makers - {name for name, (stage, what) in LATER.items() if what not in measured[stage]}
     shown = "".join(map(source, PAGES)) + (ROOT / "README.md").read_text(encoding="utf-8")
     assert [p.name for p in files.values() if f"figures/{p.name}" not in shown] == []
     assert all(p.stat().st_size < 1_000_000 for p in files.values())
@@ -184,7 +206,9 @@ def test_no_solution_of_a_lab_is_given_away(page):
 def test_places_for_what_is_measured_later_stay_marked():
     for page, names in {"1_online_learning": ("stage 1", "finetuning"), "2_mask_propagation": ("spoil", "stage 2"),
                         "3_flow_propagation": ("warping", "objects", "systems", "composites", "streams"),
-                        "4_rnn": ("borrowed", "recurrence", "growth", "table", "systems", "composites")}.items():
+                        "4_rnn": ("borrowed", "recurrence", "growth", "table", "systems", "composites"),
+                        "5_transformers": ("memory", "affinity", "backbone", "sparse", "identities", "systems",
+                                           "composites")}.items():
         for name in names:
             assert all(source(page).count(f"<!-- {end}measured: {name} -->") == 1 for end in ("", "/")), name
 
