@@ -33,4 +33,12 @@ RIGHT = {
     "lab4.q_s2s_limits": "b",
     "lab4.q_seen": "b",
     "lab4.q_space": "a",
+    "lab5a.q_background": "b",
+    "lab5a.q_cost": "b",
+    "lab5a.q_merge": "b",
+    "lab5a.q_norm": "b",
+    "lab5a.q_share": "b",
+    "lab5a.q_single_pass": "b",
+    "lab5a.q_state": "b",
+    "lab5a.q_true": "b",
 }
