@@ -194,7 +194,7 @@ ALL_CLIPS = list(CLIPS.values())
 COUNTS = (1, 2, 3, 4, 5)
 CROWDS = {n: crowd(n) for n in COUNTS}
 if REAL:  # the four sequences have one object each: twins are a toy clip's business
-    twins = dict(lab.clips)["look-alike"]
+    twins = lab.clips["look-alike"]
 
 # %% [markdown]
 # ## 1 Where lab 5a left us
@@ -400,8 +400,8 @@ SMALL = (3, 6, 10)
 def only(axes):
     """Places that differ along these axes alone."""
     at = torch.cartesian_prod(*(torch.arange(n) for n in SMALL))
-    equal = at[:, None] == at[None]
-    return torch.stack([equal[..., i] for i in range(3) if "thw"[i] not in axes]).all(0)
+    free = torch.tensor([letter in axes for letter in "thw"])
+    return ((at[:, None] == at[None]) | free).all(-1)
 
 
 PATTERNS = {"dense": [only("thw")], "grid": [grid_mask(SMALL)], "local": [sparse.local_mask(SMALL)],
@@ -417,13 +417,13 @@ table([[name, str(hops(masks)), float(torch.stack(masks).float().mean())] for na
 #
 # - a) Since three is SSTVOS's number of layers.
 #   Wrong: it is the other way round: a network that wants full reach needs at least so many.
-# - b) Two places differ in at most three coordinates, and a layer can change one: along the row, along the column,
-#   along the time line.
-#   Right: so one layer for each axis, in any order. In a single frame two would do.
+# - b) Since self counts once and not three times.
+#   Wrong: that changes the weights, not who hears of whom.
 # - c) Since each layer doubles what a place has heard of.
 #   Wrong: then it would depend on the size, as it does for local windows.
-# - d) Since self counts once and not three times.
-#   Wrong: that changes the weights, not who hears of whom.
+# - d) Two places differ in at most three coordinates, and a layer can change one: along the row, along the column,
+#   along the time line.
+#   Right: so one layer for each axis, in any order. In a single frame two would do.
 
 # %% [markdown]
 # ### Inside the network
@@ -478,13 +478,15 @@ keep(lab, "lab5b.hops", hops)
 # *Shapes.* `query` is `C,H,W`, `memory` is `C,h,w` (it may have another size), `mask` is `...,h,w` bool: all objects
 # and the background at once, so that the distances themselves are computed **once** for all. `bias` is a number, or a
 # tensor of one. Return `...,H,W`, differentiable along the query.
+# (A table of all differences, C x M x N numbers, is fine for toy frames; real ones thank you for
+# $|q|^2 - 2\,q \cdot m + |m|^2$.)
 
 # %% answer="lab5b.global_distance"
 def global_distance(query: torch.Tensor, memory: torch.Tensor, mask: torch.Tensor, bias=0.0) -> torch.Tensor:
     """query C,H,W, memory C,h,w, mask ...,h,w bool -> ...,H,W in [0,1]: to the nearest memory pixel under the mask."""
     ### BEGIN SOLUTION
     q, m, under = query.flatten(1), memory.flatten(1), mask.flatten(-2)  # C,M; C,N; ...,N
-    d = (q[:, :, None] - m[:, None]).square().sum(0)  # M,N
+    d = q.square().sum(0)[:, None] - 2 * q.T @ m + m.square().sum(0)  # M,N: |q - m|^2, without C,M,N differences
     nearest = d.masked_fill(~under[..., None, :], torch.inf).amin(-1)  # ...,M
     out = (torch.sigmoid(nearest + bias) - 0.5) * 2
     return torch.where(under.any(-1)[..., None], out, 1.0).unflatten(-1, query.shape[1:])
@@ -743,12 +745,12 @@ show.frames(CROWDS[5], {"truth": CROWDS[5].masks, **{way: run(way, CROWDS[5]).ma
 #
 # - a) It segments one object and copies the others along.
 #   Wrong: all come from the same pass.
-# - b) All masks are one map of identities: attention and decoder run once, whatever K is; only the last comparison,
+# - b) Its attention is sparse.
+#   Wrong: its long-term attention is dense. Sparse or not, it would not depend on K.
+# - c) All masks are one map of identities: attention and decoder run once, whatever K is; only the last comparison,
 #   with K+1 rows of the bank, grows.
 #   Right: and objects compete in every layer instead of at the very end. The price is a bank of fixed size: more
 #   objects than rows need a further pass.
-# - c) Its attention is sparse.
-#   Wrong: its long-term attention is dense. Sparse or not, it would not depend on K.
 # - d) Its objects share one mask channel.
 #   Wrong: then nobody could tell them apart. They share a map of vectors.
 

@@ -366,7 +366,7 @@ def test_bad_options_are_one_sentence(tmp_path, monkeypatch, capsys, options, sa
 
 @pytest.mark.acceptance
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("lab", ["lab0", "lab1", "lab2", "lab3", "lab4", "lab5a"])
+@pytest.mark.parametrize("lab", ["lab0", "lab1", "lab2", "lab3", "lab4", "lab5a", "lab5b"])
 def test_every_known_answer_gets_its_mark_and_its_hint(tmp_path, lab):
     made = Course(tmp_path / "assignments", lab, skeleton(lab))
     made("generate_assignment", lab, "--force")

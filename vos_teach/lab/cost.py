@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from vos_teach.lab.check import silence
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -40,7 +42,7 @@ def peak(function: Callable[..., Any], *inputs: Any) -> float:
     """MiB that PyTorch's allocator held at most during one call, beyond what it held before: counted, not sampled."""
     from torch.profiler import ProfilerActivity, profile
 
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
+    with silence(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:  # it talks on stderr
         result = function(*inputs)
     del result
     events = [(e.start_ns(), e.nbytes()) for e in watched.profiler.kineto_results.events() if e.name() == "[memory]"]
