@@ -68,6 +68,11 @@ def stcn_state(channels=5):
     resnet(state, "value_encoder", "resnet18", ("layer1", "layer2", "layer3"), channels, biases=True)
     block(state, "value_encoder.fuser.block1", 1024 + 256, 512)
     block(state, "value_encoder.fuser.block2", 512, 512)
+    gate = "value_encoder.fuser.attention"
+    for name, inputs, outputs in (("1", 512, 32), ("3", 32, 512)):
+        state[f"{gate}.ChannelGate.mlp.{name}.weight"] = torch.randn(outputs, inputs) / math.sqrt(inputs)
+        state[f"{gate}.ChannelGate.mlp.{name}.bias"] = torch.randn(outputs) / 10
+    conv(state, f"{gate}.SpatialGate.spatial.conv", 2, 1, 7)
     conv(state, "key_proj.key_proj", 1024, 64)
     conv(state, "key_comp", 1024, 512)
     block(state, "decoder.compress", 1024, 512)
@@ -121,6 +126,37 @@ def test_the_first_convolution_of_the_memory_is_theirs(filled):
             theirs = F.conv2d(torch.cat([normal.expand(2, -1, -1, -1), masks], 1), state[f"{e}.weight"],
                               state[f"{e}.bias"], stride=2, padding=3)
     assert torch.allclose(ours, theirs, atol=1e-4)
+
+
+def test_the_fusion_of_values_is_theirs(filled):
+    """STCN's: a block, a gate of channels and of places beside it, a block; step by step from their names."""
+    system, state, net, _ = filled
+    if system == "stm":
+        assert not hasattr(net, "fuse")
+        return
+    f = "value_encoder.fuser"
+
+    def block_of(name, x):
+        def at(which, y):
+            return F.conv2d(y, state[f"{f}.{name}.{which}.weight"], state[f"{f}.{name}.{which}.bias"], padding=1)
+
+        straight = at("downsample", x) if f"{f}.{name}.downsample.weight" in state else x
+        return straight + at("conv2", F.relu(at("conv1", F.relu(x))))
+
+    x = torch.randn(2, 1024 + 256, 3, 5)
+    y = block_of("block1", x)
+    gates = torch.zeros(2, 512)
+    for pool in (F.adaptive_avg_pool2d, F.adaptive_max_pool2d):
+        hidden = F.relu(F.linear(pool(y, 1).flatten(1), state[f"{f}.attention.ChannelGate.mlp.1.weight"],
+                                 state[f"{f}.attention.ChannelGate.mlp.1.bias"]))
+        gates += F.linear(hidden, state[f"{f}.attention.ChannelGate.mlp.3.weight"],
+                          state[f"{f}.attention.ChannelGate.mlp.3.bias"])
+    z = y * torch.sigmoid(gates).view(2, 512, 1, 1)
+    two = torch.stack([z.max(1).values, z.mean(1)], 1)
+    spatial = f"{f}.attention.SpatialGate.spatial.conv"
+    z = z * torch.sigmoid(F.conv2d(two, state[f"{spatial}.weight"], state[f"{spatial}.bias"], padding=3))
+    with torch.no_grad():
+        assert torch.allclose(net.fuse(x), block_of("block2", y + z), atol=1e-3)
 
 
 def test_the_decoder_is_theirs(filled):

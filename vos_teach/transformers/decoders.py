@@ -85,6 +85,25 @@ class ResBlock(nn.Module):
         return self.straight(x) + self.second(F.relu(self.first(F.relu(x))))
 
 
+class Gate(nn.Module):
+    """x + x weighed by channel, then by place (CBAM; Woo, Park, Lee, Kweon, ECCV 2018): what the authors of STCN have
+    between the two blocks that fuse, though their paper does not dwell on it. Theirs alone; ours does without.
+    """
+
+    def __init__(self, channels: int, reduction: int = 16):
+        super().__init__()
+        few = max(1, channels // reduction)
+        self.inner, self.outer = nn.Linear(channels, few), nn.Linear(few, channels)
+        self.place = nn.Conv2d(2, 1, 7, padding=3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """B,C,h,w -> the same."""
+        by_channel = sum(self.outer(F.relu(self.inner(pooled))) for pooled in (x.mean((2, 3)), x.amax((2, 3))))  # B,C
+        y = x * torch.sigmoid(by_channel)[..., None, None]
+        by_place = self.place(torch.cat([y.amax(1, keepdim=True), y.mean(1, keepdim=True)], 1))  # B,1,h,w
+        return x + y * torch.sigmoid(by_place)
+
+
 class Refine(nn.Module):
     """Twice as large, with a skip. block: the skip goes through a residual block of its own (STM)."""
 

@@ -9,7 +9,7 @@ Their files are fetched by who wants them; nothing of them is here. The networks
     writer.trunk.stages...    Encoder_M.conv1, ...           value_encoder.conv1, ..., layer3
     writer.masks              Encoder_M.conv1_m, conv1_o     value_encoder.conv1, its channels after the third
     memory_key, memory_value  KV_M_r4.Key, Value             -
-    fuse                      -                              value_encoder.fuser.block1, block2
+    fuse                      -                              value_encoder.fuser.block1, attention, block2
     decoder                   Decoder.convFM, ResMM, ...     decoder.compress, up_16_8, ...
 
 STCN's weights after the first part of their training know no other objects (`conv1` has four channels); the missing one
@@ -99,7 +99,10 @@ PREFIXES: dict[str, list[tuple[str, str]]] = {
         *resnet("encoder", "key_encoder", ("res2", "layer2", "layer3")),
         *resnet("writer.trunk", "value_encoder", ("layer1", "layer2", "layer3")),
         ("query_key", "key_proj.key_proj"), ("query_value", "key_comp"),
-        *block("fuse.0", "value_encoder.fuser.block1"), *block("fuse.1", "value_encoder.fuser.block2"),
+        *block("fuse.0", "value_encoder.fuser.block1"), *block("fuse.2", "value_encoder.fuser.block2"),
+        ("fuse.1.inner", "value_encoder.fuser.attention.ChannelGate.mlp.1"),
+        ("fuse.1.outer", "value_encoder.fuser.attention.ChannelGate.mlp.3"),
+        ("fuse.1.place", "value_encoder.fuser.attention.SpatialGate.spatial.conv"),
         *block("decoder.start", "decoder.compress"),
         *(pair for own, theirs in (("decoder.up8", "decoder.up_16_8"), ("decoder.up4", "decoder.up_8_4")) for pair in
           ((f"{own}.side", f"{theirs}.skip_conv"), *block(f"{own}.merge", f"{theirs}.out_conv"))),

@@ -15,7 +15,8 @@ From STM: the decoder, the merging, the bank, the training. Kept: keys without m
 negative squared L2 distance, the light value encoder and its fusion, top-k at inference, every 5th frame and no frame
 before, frozen batch normalisation. Changed (not at scale `paper`): EfficientNet-Lite0, started from our STM's query
 encoder and decoder (the paper trains anew); the value encoder is seven convolutions behind the key encoder's stride 2,
-ResNet-18 in the paper; the rest as in STM. Dropped: BL30K and other data.
+ResNet-18 in the paper; no gate of channels and places (CBAM) where it is fused; the rest as in STM. Dropped: BL30K and
+other data.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from vos_teach.nn.recipe import Recipe
 from vos_teach.ops.affinity import dot_affinity, l2_affinity, readout
 from vos_teach.ops.aggregate import soft_aggregate
 from vos_teach.transformers import stm
-from vos_teach.transformers.decoders import ResBlock, awake
+from vos_teach.transformers.decoders import Gate, ResBlock, awake
 from vos_teach.transformers.memory import Policy, strongest
 from vos_teach.transformers.memory_training import lessons
 from vos_teach.transformers.stm import Affinity, Config, Read, Seen, Writer
@@ -66,7 +67,8 @@ class Network(stm.Network):
         self.writer, value = Writer(trunk, None if self.direct else 1), config.value - 2 * self.direct
         deep = trunk.channels[-1] + self.encoder.channels[-1]
         first = ResBlock(deep, value)
-        self.fuse = nn.Sequential(first, ResBlock(value, value))
+        gate = [] if self.direct else [Gate(value)]
+        self.fuse = nn.Sequential(first, *gate, ResBlock(value, value))
         if self.direct:
             awake(self.fuse)
             awake(self.writer.masks)
