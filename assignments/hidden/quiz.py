@@ -41,4 +41,11 @@ RIGHT = {
     "lab5a.q_single_pass": "b",
     "lab5a.q_state": "b",
     "lab5a.q_true": "b",
+    "lab5b.q_background": "b",
+    "lab5b.q_hops": "d",
+    "lab5b.q_mask": "c",
+    "lab5b.q_one_pass": "c",
+    "lab5b.q_sequence": "a",
+    "lab5b.q_shuffle": "b",
+    "lab5b.q_window": "b",
 }
