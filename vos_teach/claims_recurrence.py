@@ -27,7 +27,7 @@ from vos_teach.data.sample import Source
 from vos_teach.rnn import rvos
 from vos_teach.weights import load_into, path_of
 
-SEEDS, STEPS, BATCH, SIZE = (0, 1, 2), 750, 2, (96, 160)
+SEEDS, STEPS, BATCH, SIZE = (0, 1, 2), 500, 2, (96, 160)
 COUNTS, CLIPS, FRAMES = (2, 3, 4), 40, 20  # objects of a clip; training clips of each count; frames of a clip
 KNOBS = dict(distractors=0, similar=0, stickers=0, late=0, out_of_view=False)
 PACKAGE = Path(__file__).parent

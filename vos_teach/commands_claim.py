@@ -60,7 +60,7 @@ def objects(data: Data = "toy", out: Out = OUT, height: Height = 240, sequences:
 
 @claim_app.command()
 def recurrence(out: Out = OUT) -> None:
-    """Stage 4: RVOS's recurrence over objects, over frames, over both: 18 trainings on toy clips, over an hour."""
+    """Stage 4: RVOS's recurrence over objects, over frames, over both: 18 trainings on toy clips, an hour."""
     from vos_teach import claims_recurrence
 
     _said("recurrence", claims_recurrence.table(claims_recurrence.recurrence(out)), out)

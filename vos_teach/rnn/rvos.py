@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -34,6 +35,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vos_teach.clip import VosError
+from vos_teach.data.moments import spoil
 from vos_teach.data.sample import Source, crowded
 from vos_teach.data.windows import windows
 from vos_teach.nn.backbone import backbone
@@ -45,7 +47,7 @@ from vos_teach.ops.assign import match_instances
 from vos_teach.ops.convrnn import ConvLSTMCell
 from vos_teach.ops.losses import soft_iou
 from vos_teach.segmenter import given
-from vos_teach.weights import load_part, started
+from vos_teach.weights import load_into, load_part, started
 
 Pair = tuple[Tensor, Tensor]  # (h, c)
 Cell = Callable[[int, int, int], nn.Module]  # (inputs, hidden, kernel) -> (x, (h, c)) -> (h, c)
@@ -54,6 +56,7 @@ Task = Literal["one-shot", "zero-shot"]
 TASKS: tuple[Task, Task] = ("one-shot", "zero-shot")
 RECURRENCES = ("S", "T", "ST")
 LENGTH, AHEAD = 5, 5  # frames of a training clip; frames before them, at most
+FAR = 12  # the same for a training that goes on
 
 
 @dataclass(frozen=True)
@@ -261,12 +264,13 @@ def objective(logit: Tensor, target: Tensor, there: Tensor, iou: Callable = soft
 
 
 def unroll(net: Network, frames: Tensor, labels: Tensor, counts: Tensor, task: Task, inferred: bool = True,
-           ahead: int = 0, match: Callable = match_instances, iou: Callable = soft_iou) -> Tensor:
+           ahead: int = 0, match: Callable = match_instances, iou: Callable = soft_iou,
+           wear: Callable[[Tensor], Tensor] | None = None) -> Tensor:
     """The loss of a batch of clips, through space and time: B,T,3,H,W, B,T,H,W of slots, B -> scalar.
 
     inferred: one-shot, the last masks are the network's own, without gradient; False: the true ones. ahead: so many
     frames after frame 0 are run through without gradients and without a loss. match: (slots n,H,W, objects n,H,W) -> n,
-    the slot of each object.
+    the slot of each object. wear: one-shot, what becomes of the last masks B,N,H,W at the first frame with a loss.
     """
     zero = task == "zero-shot"
     slots = int(counts.max()) + zero  # zero-shot, one more: it must say that nothing is left
@@ -284,6 +288,8 @@ def unroll(net: Network, frames: Tensor, labels: Tensor, counts: Tensor, task: T
     for t, seen in enumerate(features):
         with torch.set_grad_enabled(t >= first and torch.is_grad_enabled()):
             masks = None if zero else truth[:, max(0, t - 1)] if t < 2 or not inferred else last  # B,N,H,W
+            if masks is not None and wear is not None and t == max(first, 1):
+                masks = wear(masks)
             logits, scores, now = net.look(seen, None if masks is None else masks.unbind(1), past)
         if zero and t == 0:  # which slot is which object: now, and for all frames to come
             truth = truth.clone()
@@ -298,31 +304,47 @@ def unroll(net: Network, frames: Tensor, labels: Tensor, counts: Tensor, task: T
     return torch.stack(losses).sum()
 
 
+def worn(masks: Tensor, rng: np.random.Generator, share: float = 0.6) -> Tensor:
+    """Masks B,N,H,W in [0,1] as a long clip wears them: that share of them is wrong somewhere."""
+    out = masks.clone(memory_format=torch.contiguous_format)
+    for mask in out.view(-1, *out.shape[-2:]):
+        if (mask > 0.5).any() and rng.random() < share:
+            mask.copy_(torch.from_numpy(spoil((mask > 0.5).to(torch.uint8).cpu().numpy(), rng)))
+    return out
+
+
 def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 2000, batch: int = 2,
            size: tuple[int, int] = (192, 320), device: str = "cpu", recurrence: str = "ST",
            tasks: Sequence[Task] = TASKS, trunk: str | None = "osvos", mix: bool = True,
-           match: Callable = match_instances, iou: Callable = soft_iou, **changes: Any) -> Recipe:
+           match: Callable = match_instances, iou: Callable = soft_iou, start: str | Path | None = None, **changes: Any
+           ) -> Recipe:
     """Training through space and time: what `vos-teach train rvos` runs. size: of the crops.
 
     A step is of one of `tasks`, drawn anew. One-shot, the first 2/5 of the steps give true masks, the others inferred
     ones. trunk: weights whose trunk the encoder starts from; None: ImageNet's, as for other backbones than the default;
-    mix: composites of clips that show one object; changes: fields of Config.
+    mix: composites of clips that show one object; start: weights of an RVOS that learns on, at half the rates, from its
+    own masks alone, three in five of them worn, and from frames further ahead; changes: fields of Config.
     """
     config = replace(SCALES[scale], **changes)
     net = new_network(config, pretrained=True, recurrence=recurrence).to(device)
     sources = crowded(sources) if mix else list(sources)
     trunk = trunk if config.backbone == "lite0" else None
-    if trunk is not None:
+    if start is not None:
+        load_into(net, start)
+    elif trunk is not None:
         load_part(net.trunk, trunk, "trunk")
+    begin, far = (0.0, FAR) if start is not None else (0.6, AHEAD)
 
     def loss(step: int, rng: np.random.Generator) -> Tensor:
         task = tasks[int(rng.integers(len(tasks)))]
-        late = step >= 0.6 * steps and rng.random() < 0.5
-        ahead = int(rng.integers(1, AHEAD + 1)) if late else 0
+        late = step >= begin * steps and rng.random() < 0.5
+        ahead = int(rng.integers(1, far + 1)) if late else 0
         drawn = windows(sources, rng, batch, size, LENGTH + ahead)
-        return unroll(net, drawn.frames.to(device), drawn.labels.to(device), drawn.counts, task, step >= 0.4 * steps,
-                      ahead, match, iou)
+        inferred = start is not None or step >= 0.4 * steps
+        return unroll(net, drawn.frames.to(device), drawn.labels.to(device), drawn.counts, task, inferred, ahead, match,
+                      iou, None if start is None else lambda masks: worn(masks, rng))
 
-    return Recipe(net, loss, groups(net, 5e-4, 2e-3), steps,
+    rate = 0.5 if start is not None else 1.0
+    return Recipe(net, loss, groups(net, 5e-4 * rate, 2e-3 * rate), steps,
                   {"batch": batch, "size": size, "trunk": trunk, "backbone": config.backbone, "tasks": tuple(tasks),
-                   "recurrence": recurrence, "mix": mix})
+                   "recurrence": recurrence, "mix": mix, **({} if start is None else {"start": str(start)})})
