@@ -74,6 +74,8 @@ def test_captions_and_the_card_tell_what_was_measured(clip):
     assert (empty != full).any()
     wide = film.score_card([replace(later, J=None, F=None)], (400, 800))
     assert (wide[:, 500:] == film.PAPER).all() and (plot[:, 500:] != film.PAPER).any(), "no plot without quality"
+    tall = film.score_card([later], (600, 400))
+    assert (tall[200:] != film.PAPER).any(), "no room beside the figures: the plot is below them"
     many = [film.Take(f"system {i}", 2010 + i, [], J=0.5, F=0.5, seconds=0.1 + i) for i in range(30)]
     assert film.score_card(many, (120, 240)).shape == (120, 240, 3), "made smaller to fit"
 

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,17 +97,23 @@ def score_card(takes: Sequence[Take], size: tuple[int, int]) -> np.ndarray:
     lines = [[str(t.year), t.name, _text(t.J, "{:.3f}"), _text(t.F, "{:.3f}"), _text(t.seconds, "{:.3g}")]
              for t in takes]
     text = _lettering([head, *lines])
-    points = {t.name: (t.seconds, float(np.mean([v for v in (t.J, t.F) if _number(v)])))
-              for t in takes if _number(t.seconds) and t.seconds and (_number(t.J) or _number(t.F))}
-    side = size[1] - text.shape[1] >= 320 and bool(points)
-    room = (text.shape[1] if side else size[1], size[0])
-    _paste(out, text, (0, 0), room)
+    points = {t.name: (float(t.seconds), float(np.mean([v for v in (t.J, t.F) if v is not None and _number(v)])))
+              for t in takes if t.seconds and _number(t.seconds) and (_number(t.J) or _number(t.F))}
+    beside, below = size[1] - text.shape[1], size[0] - text.shape[0]
+    side = bool(points) and beside >= 320
+    _paste(out, text, (0, 0), (text.shape[1] if side else size[1], size[0]))
     if side:
-        wide = size[1] - text.shape[1]
-        figure = viz.quality_time(points, None, "quality: mean of J and F", width=max(4.2, wide / DPI))  # type: ignore[arg-type]
-        figure.set_size_inches(max(4.2, wide / DPI), max(2.4, min(size[0], wide) / DPI))
-        _paste(out, viz.image(figure), (text.shape[1], 0), (wide, size[0]))
+        _paste(out, _plot(points, beside, min(size[0], beside)), (text.shape[1], 0), (beside, size[0]))
+    elif points and below >= 240 and size[1] >= 320:
+        _paste(out, _plot(points, size[1], min(below, size[1])), (0, text.shape[0]), (size[1], below))
     return out
+
+
+def _plot(points: Mapping[str, tuple[float, float]], width: int, height: int) -> np.ndarray:
+    """Quality against time, as wide as this, or as wide as its letters need."""
+    figure = viz.quality_time(points, None, "quality: mean of J and F")
+    figure.set_size_inches(max(4.2, width / DPI), max(2.4, height / DPI))
+    return viz.image(figure)
 
 
 def _paste(out: np.ndarray, image: np.ndarray, at: tuple[int, int], room: tuple[int, int]) -> None:
