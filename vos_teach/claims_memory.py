@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def memory(clips: Sequence[Clip], out: str | Path, height: int | None = 240, sys
                 built = built or make(system, scale=scale, policy=rule)
                 where = f"{system}-{name}-{masks}-{rule}-{seed}".replace(", ", "-").replace(" ", "-")
                 one = kept(out / "memory" / where / f"{clip.name}.json", key,
-                           lambda b=built, c=clip, h=low, m=masks: {"objects": scored(b, c, h, m == "true")})
+                           partial(_objects, built, clip, low, masks == "true"))
                 found += one["objects"].values()
             here = rows.setdefault(system, {}).setdefault(name, {}).setdefault(masks, {}).setdefault(rule, {})
             here[seed] = means(found)
@@ -96,6 +97,10 @@ def memory(clips: Sequence[Clip], out: str | Path, height: int | None = 240, sys
                   "size": list(size), "clips": [c.name for c in clips], "rows": rows, "verdicts": verdicts(rows)}
         write(out, "memory", result, memory_table, draw_memory)
     return result
+
+
+def _objects(system: Any, clip: Clip, height: int | None, truth: bool) -> dict:
+    return {"objects": scored(system, clip, height, truth)}
 
 
 def scored(system: Any, clip: Clip, height: int | None, truth: bool) -> dict[str, dict[str, float | None]]:
@@ -141,7 +146,7 @@ def verdicts(rows: dict) -> dict[str, dict[str, dict]]:
     said: dict[str, dict[str, dict]] = {}
     for system, sets in rows.items():
         for name, kinds in sets.items():
-            lead = {}
+            lead: dict[str, dict[str, Any]] = {}
             for masks, rules in kinds.items():
                 both = [s for s in rules.get(most, {}) if s in rules.get(least, {})]
                 each = {s: rules[most][s]["J"] - rules[least][s]["J"] for s in both
@@ -224,18 +229,19 @@ def affinity(clips: Sequence[Clip], out: str | Path, height: int | None = 240, s
     """
     if not clips:
         raise VosError("there is no clip to compare on: check --data and --sequences")
-    out, rows = Path(out), {name: {"clips": {}} for name in systems}  # type: ignore[var-annotated]
+    out = Path(out)
+    rows: dict[str, dict[str, Any]] = {name: {"clips": {}} for name in systems}
     code = {name: version(name, {}) for name in systems}
     built = {name: make(name, scale=scale) for name in systems}
     low = working_height(clips[0], height)
     about = {"scale": scale, "code": code, "machine": bench.machine()}
     key = {**about, "clip": bench.fingerprint(clips[0]), "height": low}
     for clip in tqdm(clips, desc="affinity", unit="clip", disable=None):
-        one = {"clip": bench.fingerprint(clip), "height": working_height(clip, height), "scale": scale}
+        one: dict[str, Any] = {"clip": bench.fingerprint(clip), "height": working_height(clip, height), "scale": scale}
         for name in systems:
             rows[name]["clips"][clip.name] = {k: v for k, v in kept(
                 out / "affinity" / name / f"{clip.name}.json", {**one, "code": code[name]},
-                lambda s=built[name], c=clip: _read(s, c, working_height(c, height))).items() if k != "key"}
+                partial(_read, built[name], clip, one["height"])).items() if k != "key"}
 
     def turn() -> dict:
         return {"seconds": {name: engine.run(built[name], clips[0], 0, low).step_seconds for name in systems}}
