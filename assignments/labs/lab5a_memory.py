@@ -884,8 +884,9 @@ keep(lab, "lab5a.l2_affinity", l2_affinity)
 #
 # $$ \ell_m = \log\frac{p_m}{1 - p_m} \qquad\qquad \hat p_m = \frac{e^{\ell_m}}{\sum_n e^{\ell_n}} $$
 #
-# (With one object that gives back $1 - p$ and $p$; try it on paper.) Where a $p$ is 0 or 1 the logarithm is infinite,
-# so all $K + 1$ are clamped to $[10^{-7}, 1 - 10^{-7}]$ first.
+# (With one object that is *not* $1 - p$ and $p$ again: 0.7 becomes 0.84. Who wins stays the same, by a larger margin;
+# try it on paper.) Where a $p$ is 0 or 1 the logarithm is infinite, so all $K + 1$ are clamped to
+# $[10^{-7}, 1 - 10^{-7}]$ first.
 #
 # *Shapes.* `prob` is `...,K,H,W`. Return `...,K+1,H,W`, **background first**, which sums to 1 over K + 1.
 # Differentiable: in training the loss is taken of what comes out.

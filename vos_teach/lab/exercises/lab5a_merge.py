@@ -92,7 +92,7 @@ SOFT_AGGREGATE = Exercise(
     cases=(
         merge_case("two objects", "wrong: the softmax over background and objects of log(p / (1 - p)), the background "
                    "being prod(1 - p)", lambda rng: [objects(rng)]),
-        merge_case("one object", "with one object the result is 1 - p and p: nobody else wants the pixel",
+        merge_case("one object", "wrong with one object: two planes, the softmax of the logits of 1 - p and p",
                    lambda rng: [objects(rng, 1, 4, 5)]),
         merge_case("nothing but 0 and 1", "wrong where an object is quite sure: clamp the background, too, to "
                    "[1e-7, 1 - 1e-7] before the logarithm", lambda rng: [certain(rng)], atol=1e-3),
