@@ -254,9 +254,9 @@ def _matched(how: str) -> Callable[..., Any]:
         if how == "greedy":
             left, out = table.copy(), {}
             for _ in seen:
-                q, i = np.unravel_index(left.argmin(), left.shape)
-                out[seen[i]] = int(q)
-                left[q], left[:, i] = np.inf, np.inf
+                q, column = divmod(int(left.argmin()), left.shape[1])
+                out[seen[column]] = q
+                left[q], left[:, column] = np.inf, np.inf
             return [(out[g], g) for g in seen]
         if how == "in turn":
             left, pairs = table.copy(), []
