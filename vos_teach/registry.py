@@ -64,6 +64,20 @@ SYSTEMS = {
         Spec("lucidtracker-one-stream", 3, "one-shot", "vos_teach.flow_propagation.lucidtracker:one_stream",
              "Khoreva et al., IJCV 2019", "the same with frame, motion and masks in one network", ordered_slots=True,
              finetunes=True, weights=True, train="vos_teach.flow_propagation.lucidtracker:recipe_one_stream"),
+        Spec("s2s", 4, "one-shot", "vos_teach.rnn.s2s:s2s", "Xu et al., ECCV 2018",
+             "a state that is written from the first mask and carried on by a ConvLSTM, for each object", weights=True,
+             train="vos_teach.rnn.s2s:recipe"),
+        Spec("visual-memory", 4, "zero-shot", "vos_teach.rnn.visual_memory:visual_memory", "Tokmakov et al., ICCV 2017",
+             "what has moved once is remembered: a ConvGRU over the whole clip, both ways", weights=True,
+             train="vos_teach.rnn.visual_memory:recipe"),
+        Spec("rvos", 4, "one-shot", "vos_teach.rnn.rvos:rvos", "Ventura et al., CVPR 2019",
+             "recurrent over the objects of a frame and over frames: all objects in one pass", ordered_slots=True,
+             weights=True, train="vos_teach.rnn.rvos:recipe"),
+        Spec("rvos-zero-shot", 4, "zero-shot", "vos_teach.rnn.rvos:zero_shot", "Ventura et al., CVPR 2019",
+             "the same weights without a mask: one object after the other, until it says stop", ordered_slots=True,
+             weights=True),
+        Spec("rvos-zero-shot-top", 4, "zero-shot", "vos_teach.rnn.rvos:top", "Ventura et al., CVPR 2019",
+             "the same, its clearest object alone", ordered_slots=True, weights=True),
     )
 }
 SCALES = ("toy", "small", "paper")

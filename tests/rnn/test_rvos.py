@@ -353,36 +353,6 @@ def test_frames_run_through_leave_no_gradient_and_the_others_do():
             assert (stop is not None and stop.abs().sum() > 0) == (task == "zero-shot" and ahead == 0)
 
 
-def test_masks_are_worn_once_where_the_loss_begins():
-    net, (frames, labels, counts) = tiny(), batch(length=5)
-    for ahead, at in ((0, 1), (2, 3)):  # the frames 1, or 1 and 2, that come before have no loss
-        seen, looks = [], []
-        plain = net.look
-        net.look = lambda features, masks, past, plain=plain, looks=looks: looks.append(masks) or plain(
-            features, masks, past)
-        with torch.no_grad():
-            R.unroll(net, frames, labels, counts, "one-shot", ahead=ahead,
-                     wear=lambda masks, seen=seen: seen.append(masks) or torch.full_like(masks, 0.25))
-        del net.look
-        assert len(seen) == 1 and seen[0].shape == (2, 2, *SIZE)
-        assert [all((m == 0.25).all() for m in masks) for masks in looks] == [t == at for t in range(5)]
-
-
-def test_worn_masks_are_wrong_somewhere_and_never_lost():
-    masks = torch.zeros(2, 3, *SIZE)
-    masks[0, 0, 4:20, 4:20] = masks[1, 2, 10:30, 10:30] = 0.9
-    assert torch.equal(R.worn(masks, np.random.default_rng(0), share=0), masks)
-    before = masks.clone()
-    for seed in range(10):
-        out = R.worn(masks, np.random.default_rng(seed), share=1)
-        assert torch.equal(out, R.worn(masks, np.random.default_rng(seed), share=1))
-        for b, n in ((0, 0), (1, 2)):
-            assert out[b, n].any() and set(out[b, n].unique().tolist()) <= {0.0, 1.0}
-            assert not torch.equal(out[b, n] > 0.5, masks[b, n] > 0.5)
-        assert out.sum() == out[0, 0].sum() + out[1, 2].sum(), "what is empty stays empty"
-    assert torch.equal(masks, before)
-
-
 def test_it_learns_on_from_its_own_weights(tmp_path):
     weights.save(tiny(), tmp_path / "first.safetensors")
     source = [Source("toy", [toy.clip(1, length=4, objects=2)], 1.0)]

@@ -35,7 +35,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vos_teach.clip import VosError
-from vos_teach.data.moments import spoil
 from vos_teach.data.sample import Source, crowded
 from vos_teach.data.windows import windows
 from vos_teach.nn.backbone import backbone
@@ -264,13 +263,12 @@ def objective(logit: Tensor, target: Tensor, there: Tensor, iou: Callable = soft
 
 
 def unroll(net: Network, frames: Tensor, labels: Tensor, counts: Tensor, task: Task, inferred: bool = True,
-           ahead: int = 0, match: Callable = match_instances, iou: Callable = soft_iou,
-           wear: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+           ahead: int = 0, match: Callable = match_instances, iou: Callable = soft_iou) -> Tensor:
     """The loss of a batch of clips, through space and time: B,T,3,H,W, B,T,H,W of slots, B -> scalar.
 
     inferred: one-shot, the last masks are the network's own, without gradient; False: the true ones. ahead: so many
     frames after frame 0 are run through without gradients and without a loss. match: (slots n,H,W, objects n,H,W) -> n,
-    the slot of each object. wear: one-shot, what becomes of the last masks B,N,H,W at the first frame with a loss.
+    the slot of each object.
     """
     zero = task == "zero-shot"
     slots = int(counts.max()) + zero  # zero-shot, one more: it must say that nothing is left
@@ -288,8 +286,6 @@ def unroll(net: Network, frames: Tensor, labels: Tensor, counts: Tensor, task: T
     for t, seen in enumerate(features):
         with torch.set_grad_enabled(t >= first and torch.is_grad_enabled()):
             masks = None if zero else truth[:, max(0, t - 1)] if t < 2 or not inferred else last  # B,N,H,W
-            if masks is not None and wear is not None and t == max(first, 1):
-                masks = wear(masks)
             logits, scores, now = net.look(seen, None if masks is None else masks.unbind(1), past)
         if zero and t == 0:  # which slot is which object: now, and for all frames to come
             truth = truth.clone()
@@ -304,15 +300,6 @@ def unroll(net: Network, frames: Tensor, labels: Tensor, counts: Tensor, task: T
     return torch.stack(losses).sum()
 
 
-def worn(masks: Tensor, rng: np.random.Generator, share: float = 0.6) -> Tensor:
-    """Masks B,N,H,W in [0,1] as a long clip wears them: that share of them is wrong somewhere."""
-    out = masks.clone(memory_format=torch.contiguous_format)
-    for mask in out.view(-1, *out.shape[-2:]):
-        if (mask > 0.5).any() and rng.random() < share:
-            mask.copy_(torch.from_numpy(spoil((mask > 0.5).to(torch.uint8).cpu().numpy(), rng)))
-    return out
-
-
 def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 2000, batch: int = 2,
            size: tuple[int, int] = (192, 320), device: str = "cpu", recurrence: str = "ST",
            tasks: Sequence[Task] = TASKS, trunk: str | None = "osvos", mix: bool = True,
@@ -323,7 +310,7 @@ def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 2000, b
     A step is of one of `tasks`, drawn anew. One-shot, the first 2/5 of the steps give true masks, the others inferred
     ones. trunk: weights whose trunk the encoder starts from; None: ImageNet's, as for other backbones than the default;
     mix: composites of clips that show one object; start: weights of an RVOS that learns on, at half the rates, from its
-    own masks alone, three in five of them worn, and from frames further ahead; changes: fields of Config.
+    own masks alone and from frames further ahead; changes: fields of Config.
     """
     config = replace(SCALES[scale], **changes)
     net = new_network(config, pretrained=True, recurrence=recurrence).to(device)
@@ -342,7 +329,7 @@ def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 2000, b
         drawn = windows(sources, rng, batch, size, LENGTH + ahead)
         inferred = start is not None or step >= 0.4 * steps
         return unroll(net, drawn.frames.to(device), drawn.labels.to(device), drawn.counts, task, inferred, ahead, match,
-                      iou, None if start is None else lambda masks: worn(masks, rng))
+                      iou)
 
     rate = 0.5 if start is not None else 1.0
     return Recipe(net, loss, groups(net, 5e-4 * rate, 2e-3 * rate), steps,
