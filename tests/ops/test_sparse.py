@@ -76,6 +76,15 @@ def test_large_scores_stay_finite(attention):
     assert attention(q, q, q).isfinite().all()
 
 
+def test_hops_end_where_places_do_not_attend_to_themselves():
+    """A layer adds to what was there: a ring in which each hears its neighbour alone is through after N - 1 layers."""
+    ring = torch.eye(5).roll(1, 1).bool()
+    assert sparse.hops([ring]) == 4
+    assert sparse.hops([torch.zeros(3, 3).bool()]) is None
+    two = torch.tensor([[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1], [0, 0, 1, 0]]).bool()
+    assert sparse.hops([two]) is None, "two pairs that never meet"
+
+
 def test_hops_of_patterns_whose_answer_is_known():
     size = 3, 7, 7
     grid, dense = sparse.grid_mask(size), torch.ones(147, 147, dtype=torch.bool)

@@ -120,8 +120,8 @@ def hops(masks: Sequence[Tensor]) -> int | None:
 
 
 def _heard(mask: Tensor, heard: Tensor) -> Tensor:
-    """One layer more: what those that a place attends to had heard; N,N bool each."""
-    return mask.float() @ heard.float() > 0
+    """One layer more: what a place had heard (layers add up) and what those that it attends to had; N,N bool each."""
+    return heard | (mask.float() @ heard.float() > 0)
 
 
 def _apart(size: Triple) -> Tensor:
