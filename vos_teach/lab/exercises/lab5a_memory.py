@@ -160,7 +160,7 @@ def _look(frames: str = "all", keys: str = "right", values: str = "right", out: 
             return read[:1].expand_as(read).unflatten(-1, qk.shape[-2:])
         if out == "flat":
             return read
-        return read.unflatten(-1, qk.shape[-2:])
+        return read.unflatten(-1, tuple(qk.shape[-2:]))
 
     return wrong
 
