@@ -359,7 +359,7 @@ def test_bad_options_are_told_in_a_sentence():
         A.aot(init="imagenet", room=-1)
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance  # a minute each
 def test_a_few_steps_teach_it_to_tell_two_objects_apart():
     """Two objects of toy clips: after little training each answer is nearer to its own object."""
     sources = [Source("toy", [toy.clip(s, length=8, objects=2, distractors=0) for s in range(3)], 1.0)]

@@ -255,7 +255,7 @@ def test_the_trunk_starts_from_the_parent_and_the_file_will_fit():
     assert sum(v.numel() for v in net.state_dict().values()) * 2 < 3.9e6
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance  # a minute each
 def test_a_few_steps_teach_it_which_object_is_which():
     sources = [Source("toy", [toy.clip(s, length=6, objects=2, distractors=0) for s in range(3)], 1.0)]
     recipe = C.recipe(sources, steps=200, batch=2, size=(96, 160))

@@ -210,7 +210,7 @@ def test_the_recipe_is_the_same_for_the_same_seed_and_fits_the_file():
     assert sum(v.numel() for v in net.state_dict().values()) * 2 < 3.9e6
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance  # a minute each
 def test_a_few_steps_teach_it_which_object_is_which():
     sources = [Source("toy", [toy.clip(s, length=6, objects=2, distractors=0) for s in range(3)], 1.0)]
     recipe = S.recipe(sources, steps=200, batch=2, size=(96, 160), start=None)

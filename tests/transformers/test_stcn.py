@@ -199,7 +199,7 @@ def test_the_small_network_starts_from_stm_and_its_file_will_fit(tmp_path):
     assert sum(v.numel() for v in net.state_dict().values()) * 2 < 3.9e6
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance  # a minute each
 @pytest.mark.parametrize("affinity", [l2_affinity, dot_affinity])
 def test_a_few_steps_teach_it_which_object_is_asked_for(affinity):
     """Two objects of toy clips: after little training each one's mask is nearer to its own object than to the other."""

@@ -293,7 +293,7 @@ def test_a_step_depends_on_seed_and_step_alone_and_stills_come_first(monkeypatch
     assert asked[::2] == [("stills_clips", 3), ("windows", 3, 4), ("windows", 4, T.NEAR)]
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance  # a minute each
 def test_a_few_steps_teach_it_which_object_is_asked_for():
     """Two objects of toy clips: after little training each one's mask is nearer to its own object than to the other."""
     sources = [Source("toy", [toy.clip(s, length=6, objects=2, distractors=0) for s in range(3)], 1.0)]
