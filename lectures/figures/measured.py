@@ -300,14 +300,11 @@ def main(folders: list[str]) -> None:
         write_bytes(HERE / f"stage{stage}.json", (json.dumps(kept, indent=1) + "\n").encode())
         path = HERE.parent / page
         write_bytes(path, fill(path.read_text(encoding="utf-8"), kept, stage).encode())
-        if stage == 3 and "objects" in kept:
+        drawn = {3: {"objects": "objects_time"}, 5: telling.DRAWN}.get(stage, {})
+        if figures := [drawn[name] for name in kept if name in drawn]:
             import make  # beside this file
 
-            make.main(["objects_time"])
-        if drawn := [telling.DRAWN[name] for name in kept if stage == 5 and name in telling.DRAWN]:
-            import make  # beside this file
-
-            make.main(drawn)
+            make.main(figures)
 
 
 if __name__ == "__main__":

@@ -320,18 +320,17 @@ def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 2000, b
         load_into(net, start)
     elif trunk is not None:
         load_part(net.trunk, trunk, "trunk")
-    begin, far = (0.0, FAR) if start is not None else (0.6, AHEAD)
+    # the shares of the steps from which its own masks are fed back, and frames run through before; how many; the rate
+    own, begin, far, rate = (0.4, 0.6, AHEAD, 1.0) if start is None else (0.0, 0.0, FAR, 0.5)
 
     def loss(step: int, rng: np.random.Generator) -> Tensor:
         task = tasks[int(rng.integers(len(tasks)))]
         late = step >= begin * steps and rng.random() < 0.5
         ahead = int(rng.integers(1, far + 1)) if late else 0
         drawn = windows(sources, rng, batch, size, LENGTH + ahead)
-        inferred = start is not None or step >= 0.4 * steps
-        return unroll(net, drawn.frames.to(device), drawn.labels.to(device), drawn.counts, task, inferred, ahead, match,
-                      iou)
+        return unroll(net, drawn.frames.to(device), drawn.labels.to(device), drawn.counts, task, step >= own * steps,
+                      ahead, match, iou)
 
-    rate = 0.5 if start is not None else 1.0
     return Recipe(net, loss, groups(net, 5e-4 * rate, 2e-3 * rate), steps,
                   {"batch": batch, "size": size, "trunk": trunk, "backbone": config.backbone, "tasks": tuple(tasks),
                    "recurrence": recurrence, "mix": mix, **({} if start is None else {"start": str(start)})})
