@@ -6,7 +6,6 @@ finetuning: "Qualitative evolution of the fine tuning: results at 10 seconds and
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,9 +14,8 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from vos_teach import bench, engine, registry, viz
-from vos_teach.claims_common import machine_of, working_height, write
+from vos_teach.claims_common import kept, machine_of, working_height, write
 from vos_teach.clip import Clip, VosError
-from vos_teach.data.png import write_bytes
 from vos_teach.online_learning import osvos
 
 STEPS = (0, 10, 20, 40, 80, 160, 320, 640)
@@ -41,14 +39,15 @@ def finetuning(clips: Sequence[Clip], out: str | Path, height: int | None = 240,
         key = {"clip": bench.fingerprint(clip), "height": low, "seed": seed, "steps": list(steps),
                "seconds": list(seconds), "code": bench.code_version("osvos", options)}
         path = out / "finetuning" / f"{clip.name}.json"
-        kept = json.loads(path.read_text()) if path.is_file() else {}
-        if kept.get("key") != key:
-            kept = {"key": key, "steps": _snapshots(clip, low, seed, steps, options), "seconds": {}}
+
+        def tuned(clip: Clip = clip, low: int | None = low) -> dict:
+            found: dict = {"steps": _snapshots(clip, low, seed, steps, options), "seconds": {}}
             for budget in seconds:
                 system = registry.make("osvos", seconds=budget, **options)
-                kept["seconds"][f"{budget:g}"] = _score(system, clip, low, seed) | {"steps": system.copies[0].steps}
-            write_bytes(path, json.dumps(kept, indent=1).encode())
-        rows[clip.name] = kept
+                found["seconds"][f"{budget:g}"] = _score(system, clip, low, seed) | {"steps": system.copies[0].steps}
+            return found
+
+        rows[clip.name] = kept(path, key, tuned)
     result = {"machine": bench.machine(), "height": height, "seed": seed, "clips": rows}
     write(out, "finetuning", result, table, draw)
     return result
