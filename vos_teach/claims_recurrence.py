@@ -19,10 +19,9 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from vos_teach import bench, train, viz
-from vos_teach.claims_common import content, machine_of, write
+from vos_teach.claims_common import content, kept, machine_of, write
 from vos_teach.clip import Clip, VosError
 from vos_teach.data import toy
-from vos_teach.data.png import write_bytes
 from vos_teach.data.sample import Source
 from vos_teach.rnn import rvos
 from vos_teach.weights import load_into, path_of
@@ -78,17 +77,17 @@ def recurrence(out: str | Path, seeds: Sequence[int] = SEEDS, steps: int = STEPS
     for task, kind, seed in tqdm(todo, desc="recurrence", unit="run", disable=None):
         folder = out / "recurrence" / f"{task}-{kind}-{seed}"
         key = {**about, "task": task, "recurrence": kind, "seed": seed}
-        path = folder / "result.json"
-        kept = json.loads(path.read_text()) if path.is_file() else {}
-        if kept.get("key") != key:
+
+        def trained(task: rvos.Task = task, kind: str = kind, seed: int = seed, folder: Path = folder) -> dict:
             recipe = rvos.recipe(training, "toy", steps, batch, size, recurrence=kind, tasks=(task,), mix=False,
                                  **changes)
             weights = train.fit(recipe, folder, seed, every=100, metadata={"code": about["code"]})
             load_into(recipe.model, weights)  # half precision, as anyone would use them
-            kept = {"key": key, **score(recipe.model, task, clips)}
-            write_bytes(path, json.dumps(kept, indent=1).encode())
-            (folder / "checkpoint.pt").unlink(missing_ok=True)
-        runs[task][kind][str(seed)] = {k: kept[k] for k in ("J", "F", "J&F", "clips")}
+            return score(recipe.model, task, clips)
+
+        found = kept(folder / "result.json", key, trained)
+        (folder / "checkpoint.pt").unlink(missing_ok=True)
+        runs[task][kind][str(seed)] = {k: found[k] for k in ("J", "F", "J&F", "clips")}
         result = {"machine": bench.machine(), **about, "runs": runs, "verdicts": verdicts(runs)}
         write(out, "recurrence", result, table, draw)
     return json.loads((out / "recurrence.json").read_text())

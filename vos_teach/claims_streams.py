@@ -9,7 +9,6 @@ What is compared, and how the verdict is reached, was fixed before anything had 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vos_teach import bench, engine, registry, train, viz
-from vos_teach.claims_common import content, machine_of, working_height, write
+from vos_teach.claims_common import content, kept, machine_of, working_height, write
 from vos_teach.clip import VOID, Clip, Lazy, VosError
 from vos_teach.data import davis, moments, toy
 from vos_teach.data.choose import davis_root
@@ -86,18 +85,19 @@ def streams(clips: Sequence[Clip], sources: Sequence[Source], out: str | Path, h
         count_of, extra = DESIGNS[name]
         folder = out / "streams" / f"{name.replace(' + ', '-').replace(' ', '-')}-{seed}"
         key = {**about, "design": name, "seed": seed}
-        path = folder / "result.json"
-        kept = json.loads(path.read_text()) if path.is_file() else {}
-        if kept.get("key") != key:
+
+        def trained(name: str = name, seed: int = seed, count_of: int = count_of, extra: bool = extra,
+                    folder: Path = folder) -> dict:
             recipe = lucid.recipe(sources, scale, steps, BATCH, crop, streams=count_of, pool=pool, start=start,
                                   extra=shown if extra else None)
             weights = train.fit(recipe, folder, seed, every=100, metadata={"code": about["code"], "design": name})
             load_into(recipe.model, weights)  # half precision, as anyone would use them
-            kept = {"key": key, "parameters": sum(p.numel() for p in recipe.model.parameters()),
+            return {"parameters": sum(p.numel() for p in recipe.model.parameters()),
                     **_score(recipe.model, clips, frames, height, scale, shown if extra else None)}
-            write_bytes(path, json.dumps(kept, indent=1).encode())
-            (folder / "checkpoint.pt").unlink(missing_ok=True)
-        runs[name][str(seed)] = {k: kept[k] for k in ("J", "clips", "parameters")}
+
+        found = kept(folder / "result.json", key, trained)
+        (folder / "checkpoint.pt").unlink(missing_ok=True)
+        runs[name][str(seed)] = {k: found[k] for k in ("J", "clips", "parameters")}
         result = {"machine": bench.machine(), **about, "margin": MARGIN, "runs": runs, "verdicts": verdicts(runs)}
         write(out, "streams", result, streams_table, draw_streams)
     result["seconds"] = _seconds({name: DESIGNS[name] for name in runs if runs[name]}, clips[0], height, scale, shown)
