@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -139,3 +140,34 @@ def seen(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], how: int,
          border: int = cv2.BORDER_REFLECT_101) -> np.ndarray:
     """The image through a camera given in pixels: H,W of `size`; how, border: OpenCV's interpolation and border."""
     return cv2.warpAffine(image, matrix, size[::-1], flags=how, borderMode=border)
+
+
+def asked(labels: Tensor, counts: Tensor, rng: np.random.Generator, alone: float = 0.4) -> tuple[Tensor, Tensor]:
+    """Of some clips with several objects only one is asked for, the others are background: as (labels, counts).
+
+    So it is the mask that tells what to follow, and not how much something stands out.
+    """
+    labels, counts = labels.clone(), counts.clone()
+    for b, n in enumerate(counts.tolist()):
+        if n > 1 and rng.random() < alone:
+            k = int(rng.integers(n)) + 1
+            own, void = labels[b] == k, labels[b] == VOID
+            labels[b] = own.long()
+            labels[b][void] = VOID
+            counts[b] = 1
+    return labels, counts
+
+
+def recoloured(frames: Tensor, rng: np.random.Generator, share: float = 0.35) -> Tensor:
+    """Clips B,T,3,H,W in [0,1], a share of them in another hue and saturation, the same for all frames of a clip.
+
+    Thirty videos are few: who knows a bear by its brown need not look at its mask.
+    """
+    grey = torch.full((3, 3), 1 / 3)
+    cross = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)  # of the axis of greys
+    matrices = []
+    for _ in frames:
+        angle, strong = rng.uniform(-math.pi, math.pi), rng.uniform(0.5, 1.3)
+        turn = grey + strong * (math.cos(angle) * (torch.eye(3) - grey) + math.sin(angle) * cross)
+        matrices.append(turn if rng.random() < share else torch.eye(3))
+    return torch.einsum("bij,btjhw->btihw", torch.stack(matrices).to(frames), frames).clamp(0, 1)

@@ -16,17 +16,17 @@ Kept: both recurrences, both tasks, the ablation (recurrence "S", "T" or "ST"), 
 mask on every level, first the true one, then the inferred (ST+), training on clips of 5 frames. Zero-shot, "T" looks
 aside in the first frame, as the authors' code does, or all its slots would be one for ever. Changed: ONE
 network, where the paper trains one for each task: a mask is +1 on the object, -1 off it, and 0 where none is known;
-ResNet-101 is EfficientNet-Lite0, started from OSVOS's parent; cross-entropy beside the soft IoU; masks are made
-exclusive before they are fed back. Added: the stop score, from the predecessor for still images (RSIS,
-arXiv:1712.00617; the authors' code runs a fixed number of slots); frames run through without gradients before those
-that count; edges from stride 2.
+ResNet-101 is EfficientNet-Lite0, the trunk of OSVOS's parent, frozen; cross-entropy beside the soft IoU; masks are
+made exclusive before they are fed back; one frame in four gets no last masks: a mask that has lost its object says
+"not here" everywhere, and was believed for ever. Added: the stop score, from the predecessor for still images (RSIS,
+arXiv:1712.00617; the authors' code runs a fixed number of slots); clips in other colours, and with objects that are
+not asked for; frames run through without gradients before those that count; edges from stride 2.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -36,7 +36,7 @@ from torch import Tensor, nn
 
 from vos_teach.clip import VosError
 from vos_teach.data.sample import Source, crowded
-from vos_teach.data.windows import windows
+from vos_teach.data.windows import asked, recoloured, windows
 from vos_teach.nn.backbone import backbone
 from vos_teach.nn.head import groups, resize, seeded
 from vos_teach.nn.online import configured
@@ -46,7 +46,7 @@ from vos_teach.ops.assign import match_instances
 from vos_teach.ops.convrnn import ConvLSTMCell
 from vos_teach.ops.losses import soft_iou
 from vos_teach.segmenter import given
-from vos_teach.weights import load_into, load_part, started
+from vos_teach.weights import load_part, started
 
 Pair = tuple[Tensor, Tensor]  # (h, c)
 Cell = Callable[[int, int, int], nn.Module]  # (inputs, hidden, kernel) -> (x, (h, c)) -> (h, c)
@@ -54,8 +54,8 @@ Recur = Callable[[nn.Module, Tensor, Pair, Tensor], Pair]
 Task = Literal["one-shot", "zero-shot"]
 TASKS: tuple[Task, Task] = ("one-shot", "zero-shot")
 RECURRENCES = ("S", "T", "ST")
-LENGTH, AHEAD = 5, 5  # frames of a training clip; frames before them, at most
-FAR = 12  # the same for a training that goes on
+LENGTH, AHEAD = 5, 12  # frames of a training clip; frames before them, at most
+WITHHOLD = 4  # of so many frames one gets no last masks, in training (drawn) and in use (counted)
 
 
 @dataclass(frozen=True)
@@ -168,12 +168,16 @@ class RVOS:
 
     Zero-shot: up to `slots` objects, those found before the first stop in the first frame that shows any; further
     planes are 0. scores: theirs, in [0,1]. best: only the slot with the greatest.
+    One-shot, every `withhold`-th frame gets no last masks (0: all do, as in the paper), so that what was lost may be
+    found again from h. Without a temporal recurrence there is none, and every frame gets them.
     """
 
     causal, seed = True, 0
 
-    def __init__(self, net: Network, task: Task = "one-shot", slots: int = 10, best: bool = False, device: str = "cpu"):
+    def __init__(self, net: Network, task: Task = "one-shot", slots: int = 10, best: bool = False, device: str = "cpu",
+                 withhold: int = WITHHOLD):
         self.net, self.task, self.slots, self.best, self.device = net.to(device).eval(), task, slots, best, device
+        self.withhold = 0 if net.recurrence == "S" else withhold
 
     def start(self, frame: Tensor, masks: Tensor | None = None) -> Tensor:
         """See Segmenter."""
@@ -181,12 +185,13 @@ class RVOS:
         self.scores: list[float] = []
         self.masks = frame.new_zeros(0, *frame.shape[-2:])  # K,H,W: the last frame's
         self.asked: list[bool] = []
+        self.t = -1
         return self.step(frame, masks)
 
     @torch.no_grad()
     def step(self, frame: Tensor, new: Tensor | None = None) -> Tensor:
         """See Segmenter."""
-        features = self.net.encode(frame[None])
+        features, self.t = self.net.encode(frame[None]), self.t + 1
         return self.found(features, frame) if self.task == "zero-shot" else self.followed(features, frame, new)
 
     def followed(self, features: list[Tensor], frame: Tensor, new: Tensor | None) -> Tensor:
@@ -194,7 +199,8 @@ class RVOS:
         new = torch.zeros_like(self.masks[:0], dtype=torch.bool) if new is None else new
         old, shown = len(self.masks), given(new)[1:]
         self.asked += new.flatten(1).any(1).tolist()
-        masks = [m[None] for m in (*self.masks, *shown.to(frame))]
+        kept = len(new) > 0 or self.t < 2 or not self.withhold or self.t % self.withhold > 0
+        masks = [m[None] for m in (*self.masks, *shown.to(frame))] if kept else None
         logits, _, self.past = self.net.look(features, masks, [*self.past, *[None] * len(new)])
         p = torch.sigmoid(logits[0, :old]) * ~new.any(0)  # a mask that is given beats every estimate on its pixels
         p = p * torch.tensor(self.asked[:old], device=p.device).view(-1, 1, 1)  # an empty mask asks for nothing
@@ -219,17 +225,19 @@ class RVOS:
 
 def rvos(device: str = "cpu", scale: str = "small", weights: str | None = None, init: str = "trained",
          recurrence: str = "ST", cell: Cell = ConvLSTMCell, recur: Recur = space_time, task: Task = "one-shot",
-         slots: int = 10, best: bool = False, **changes: Any) -> RVOS:
+         slots: int = 10, best: bool = False, withhold: int = WITHHOLD, **changes: Any) -> RVOS:
     """Build RVOS. weights: a safetensors file instead of the one that ships; init: "trained", or "imagenet": a decoder
     that is not trained; recurrence: "S", "T" or "ST", to cut one of a network trained with both, or with the weights of
-    one trained without; cell, recur: see Network; task, slots, best: see RVOS; changes: fields of Config.
+    one trained without; cell, recur: see Network; task, slots, best, withhold: see RVOS; changes: fields of Config.
     """
     config = configured(SCALES, scale, None, None, changes)
     if slots < 1:
         raise VosError(f"slots is {slots}: it must be at least 1")
     net = started("rvos", lambda pretrained: new_network(config, pretrained, recurrence, cell, recur), init,
                   weights or config.weights)
-    return RVOS(net, task, slots, best, device)
+    if withhold < 0:
+        raise VosError(f"withhold is {withhold}: it must be 0, never, or more")
+    return RVOS(net, task, slots, best, device, withhold)
 
 
 def zero_shot(device: str = "cpu", scale: str = "small", **options: Any) -> RVOS:
@@ -263,12 +271,13 @@ def objective(logit: Tensor, target: Tensor, there: Tensor, iou: Callable = soft
 
 
 def unroll(net: Network, frames: Tensor, labels: Tensor, counts: Tensor, task: Task, inferred: bool = True,
-           ahead: int = 0, match: Callable = match_instances, iou: Callable = soft_iou) -> Tensor:
+           ahead: int = 0, match: Callable = match_instances, iou: Callable = soft_iou,
+           hidden: Sequence[bool] = ()) -> Tensor:
     """The loss of a batch of clips, through space and time: B,T,3,H,W, B,T,H,W of slots, B -> scalar.
 
     inferred: one-shot, the last masks are the network's own, without gradient; False: the true ones. ahead: so many
     frames after frame 0 are run through without gradients and without a loss. match: (slots n,H,W, objects n,H,W) -> n,
-    the slot of each object.
+    the slot of each object. hidden: for each frame, whether the last mask is withheld (never in the first two).
     """
     zero = task == "zero-shot"
     slots = int(counts.max()) + zero  # zero-shot, one more: it must say that nothing is left
@@ -286,6 +295,7 @@ def unroll(net: Network, frames: Tensor, labels: Tensor, counts: Tensor, task: T
     for t, seen in enumerate(features):
         with torch.set_grad_enabled(t >= first and torch.is_grad_enabled()):
             masks = None if zero else truth[:, max(0, t - 1)] if t < 2 or not inferred else last  # B,N,H,W
+            masks = None if t > 1 and any(hidden[t : t + 1]) else masks
             logits, scores, now = net.look(seen, None if masks is None else masks.unbind(1), past)
         if zero and t == 0:  # which slot is which object: now, and for all frames to come
             truth = truth.clone()
@@ -300,37 +310,38 @@ def unroll(net: Network, frames: Tensor, labels: Tensor, counts: Tensor, task: T
     return torch.stack(losses).sum()
 
 
-def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 2000, batch: int = 2,
+def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 3000, batch: int = 2,
            size: tuple[int, int] = (192, 320), device: str = "cpu", recurrence: str = "ST",
-           tasks: Sequence[Task] = TASKS, trunk: str | None = "osvos", mix: bool = True,
-           match: Callable = match_instances, iou: Callable = soft_iou, start: str | Path | None = None, **changes: Any
+           tasks: Sequence[Task] = ("one-shot", "one-shot", "zero-shot"), trunk: str | None = "osvos", mix: bool = True,
+           hide: float = 1 / WITHHOLD, match: Callable = match_instances, iou: Callable = soft_iou, **changes: Any
            ) -> Recipe:
     """Training through space and time: what `vos-teach train rvos` runs. size: of the crops.
 
-    A step is of one of `tasks`, drawn anew. One-shot, the first 2/5 of the steps give true masks, the others inferred
-    ones. trunk: weights whose trunk the encoder starts from; None: ImageNet's, as for other backbones than the default;
-    mix: composites of clips that show one object; start: weights of an RVOS that learns on, at half the rates, from its
-    own masks alone and from frames further ahead; changes: fields of Config.
+    A step is of one of `tasks`, drawn anew. One-shot, the first fifth of the steps gives true masks, the others
+    inferred ones; of these a share `hide` is withheld (with "S", which has no h of the past, none). Later, half of the
+    clips begin with frames that are run through.
+    trunk: weights whose trunk the encoder takes over and keeps: learning on, it would know the training clips by heart;
+    None: ImageNet's, which learns, as for other backbones than the default; mix: composites of clips that show one
+    object; changes: fields of Config.
     """
     config = replace(SCALES[scale], **changes)
     net = new_network(config, pretrained=True, recurrence=recurrence).to(device)
     sources = crowded(sources) if mix else list(sources)
     trunk = trunk if config.backbone == "lite0" else None
-    if start is not None:
-        load_into(net, start)
-    elif trunk is not None:
+    if trunk is not None:
         load_part(net.trunk, trunk, "trunk")
-    # the shares of the steps from which its own masks are fed back, and frames run through before; how many; the rate
-    own, begin, far, rate = (0.4, 0.6, AHEAD, 1.0) if start is None else (0.0, 0.0, FAR, 0.5)
+        net.trunk.requires_grad_(False)
 
     def loss(step: int, rng: np.random.Generator) -> Tensor:
         task = tasks[int(rng.integers(len(tasks)))]
-        late = step >= begin * steps and rng.random() < 0.5
-        ahead = int(rng.integers(1, far + 1)) if late else 0
+        late = step >= 0.4 * steps and rng.random() < 0.5
+        ahead = int(rng.integers(1, AHEAD + 1)) if late else 0
+        inferred, hidden = step >= 0.2 * steps, rng.random(LENGTH + ahead) < hide * (recurrence != "S")
         drawn = windows(sources, rng, batch, size, LENGTH + ahead)
-        return unroll(net, drawn.frames.to(device), drawn.labels.to(device), drawn.counts, task, step >= own * steps,
-                      ahead, match, iou)
+        labels, counts = asked(drawn.labels, drawn.counts, rng) if task == "one-shot" else (drawn.labels, drawn.counts)
+        return unroll(net, recoloured(drawn.frames, rng).to(device), labels.to(device), counts, task, inferred, ahead,
+                      match, iou, hidden & inferred)
 
-    return Recipe(net, loss, groups(net, 5e-4 * rate, 2e-3 * rate), steps,
+    return Recipe(net, loss, groups(net, 2e-4, 1e-3), steps,
                   {"batch": batch, "size": size, "trunk": trunk, "backbone": config.backbone, "tasks": tuple(tasks),
-                   "recurrence": recurrence, "mix": mix, **({} if start is None else {"start": str(start)})})
+                   "recurrence": recurrence, "mix": mix, "hide": hide})

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vos_teach.clip import VOID
 from vos_teach.data.sample import Source
-from vos_teach.data.windows import windows
+from vos_teach.data.windows import asked, recoloured, windows
 from vos_teach.ops.losses import bootstrapped_ce, soft_iou
 from vos_teach.ops.streams import softmax_over_objects
 
@@ -25,22 +25,6 @@ def lesson(step: int, steps: int) -> tuple[int, float]:
     """Frames of a clip, from 3 to 5, and the share of pixels that count, from all to 0.15 in the first half."""
     done = step / steps
     return 3 + (done > 0.3) + (done > 0.6), max(HARDEST, 1 - (1 - HARDEST) * done / 0.5)
-
-
-def asked(labels: Tensor, counts: Tensor, rng: np.random.Generator, alone: float = 0.4) -> tuple[Tensor, Tensor]:
-    """Of some clips with several objects only one is asked for, the others are background: as (labels, counts).
-
-    So it is the mask that tells what to follow, and not how much something stands out.
-    """
-    labels, counts = labels.clone(), counts.clone()
-    for b, n in enumerate(counts.tolist()):
-        if n > 1 and rng.random() < alone:
-            k = int(rng.integers(n)) + 1
-            own, void = labels[b] == k, labels[b] == VOID
-            labels[b] = own.long()
-            labels[b][void] = VOID
-            counts[b] = 1
-    return labels, counts
 
 
 def shuffled(objects: int, count: int, clips: int, rng: np.random.Generator) -> Tensor:
@@ -111,7 +95,7 @@ def lessons(net: Any, sources: Sequence[Source], steps: int, batch: int, size: t
         labels, counts = asked(drawn.labels, drawn.counts, rng)
         most = min(int(counts.max()), len(net.bank) - 1)
         rows = shuffled(len(net.bank) - 1, most, len(counts), rng)
-        return unroll(net, drawn.frames.to(device), labels.to(device), counts, rows.to(device), fraction,
-                      own=step >= TRUE * steps)
+        return unroll(net, recoloured(drawn.frames, rng).to(device), labels.to(device), counts, rows.to(device),
+                      fraction, own=step >= TRUE * steps)
 
     return loss

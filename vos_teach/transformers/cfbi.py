@@ -34,7 +34,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vos_teach.data.sample import Source, crowded
-from vos_teach.data.windows import windows
+from vos_teach.data.windows import asked, recoloured, windows
 from vos_teach.nn.backbone import backbone
 from vos_teach.nn.head import groups, resize, seeded, up
 from vos_teach.nn.online import configured
@@ -300,7 +300,9 @@ def training(net: Network, sources: Sequence[Source], steps: int, batch: int, si
         ahead = int(rng.integers(1, AHEAD + 1)) if step >= 0.5 * steps and rng.random() < 0.5 else 0
         net.background = bool(rng.random() >= without)
         drawn = windows(sources, rng, batch, size, LENGTH + ahead)
-        return unroll(net, drawn.frames.to(device), drawn.labels.to(device), drawn.counts, step >= true * steps, ahead)
+        labels, counts = asked(drawn.labels, drawn.counts, rng)
+        return unroll(net, recoloured(drawn.frames, rng).to(device), labels.to(device), counts, step >= true * steps,
+                      ahead)
 
     return Recipe(net, loss, groups(net, 2e-4, 1e-3), steps,
                   {"batch": batch, "size": size, "without": without, "true": true, **about})

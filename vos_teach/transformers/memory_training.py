@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from vos_teach.data.sample import Source
 from vos_teach.data.stills_clips import stills_clips
-from vos_teach.data.windows import windows
+from vos_teach.data.windows import recoloured, windows
 from vos_teach.ops.aggregate import soft_aggregate
 from vos_teach.ops.losses import soft_iou
 
@@ -43,21 +42,6 @@ def asked(counts: Sequence[int], rng: np.random.Generator, most: int = 2) -> lis
         few = 1 if rng.random() < 0.4 else min(n, most)
         rows += [(b, int(k) + 1) for k in sorted(rng.permutation(n)[:few])]
     return rows
-
-
-def recoloured(frames: Tensor, rng: np.random.Generator, share: float = 0.35) -> Tensor:
-    """Clips B,T,3,H,W in [0,1], a share of them in another hue and saturation, the same for all frames of a clip.
-
-    Thirty videos are few: who knows a bear by its brown need not look into memory.
-    """
-    grey = torch.full((3, 3), 1 / 3)
-    cross = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)  # of the axis of greys
-    matrices = []
-    for _ in frames:
-        angle, strong = rng.uniform(-math.pi, math.pi), rng.uniform(0.5, 1.3)
-        turn = grey + strong * (math.cos(angle) * (torch.eye(3) - grey) + math.sin(angle) * cross)
-        matrices.append(turn if rng.random() < share else torch.eye(3))
-    return torch.einsum("bij,btjhw->btihw", torch.stack(matrices).to(frames), frames).clamp(0, 1)
 
 
 def held(length: int, rng: np.random.Generator, keep: float = 0.75) -> list[list[int]]:

@@ -36,7 +36,7 @@ from torch import Tensor, nn
 
 from vos_teach.clip import VosError
 from vos_teach.data.sample import Source, crowded
-from vos_teach.data.windows import windows
+from vos_teach.data.windows import recoloured, windows
 from vos_teach.nn.backbone import backbone
 from vos_teach.nn.blocks import Attention, FeedForward, sine_positions, split_heads
 from vos_teach.nn.head import TopDown, groups, resize, seeded
@@ -282,6 +282,11 @@ def vistr(device: str = "cpu", scale: str = "small", weights: str | None = None,
     return VisTR(net, config.shared, best, match, device)
 
 
+def top(device: str = "cpu", scale: str = "small", **options: Any) -> VisTR:
+    """VisTR's highest-scored query alone: one answer, where the truth has one object, as in DAVIS-2016."""
+    return vistr(device, scale, best=True, **options)
+
+
 def new_network(config: Config, pretrained: bool) -> Network:
     """A network whose new layers start alike in every run."""
     return seeded(lambda: Network(config, pretrained))
@@ -304,7 +309,7 @@ def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 2200, b
 
     def loss(step: int, rng: np.random.Generator) -> Tensor:
         drawn = windows(sources, rng, batch, size, config.window, gap=3, late=True)
-        return sequence_loss(net, drawn.frames.to(device), drawn.labels.to(device), match)
+        return sequence_loss(net, recoloured(drawn.frames, rng).to(device), drawn.labels.to(device), match)
 
     return Recipe(net, loss, groups(net, 1e-4, 7e-4, STREAM), steps,
                   {"batch": batch, "size": size, "parent": parent, "config": config})
