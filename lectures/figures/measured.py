@@ -38,7 +38,7 @@ NAMES = {  # in the tables' order
 STAGE = {**dict.fromkeys(("s2s", "rvos", "visual-memory", "rvos-zero-shot", "rvos-zero-shot-top"), 4),
          **dict.fromkeys(telling.NAMES, 5)}  # the others: 3
 ZERO_SHOT = ("fusionseg-appearance", "fusionseg-motion", "fusionseg", "visual-memory", "rvos-zero-shot",
-             "rvos-zero-shot-top", "vistr", "vistr-best")
+             "rvos-zero-shot-top", "vistr", "vistr-top")
 REAL = "12 of the 20 validation sequences of DAVIS-2016, 240p in, scored at 480p, seed 0, one CPU core, one run each"
 
 
@@ -213,8 +213,8 @@ def say_recurrence(found: dict) -> str:
         lines.append(f"- {task}: ST is {v['lead']['S']:+.3f} beside S and {v['lead']['T']:+.3f} beside T: the claim "
                      f"**{'holds' if v['holds'] else 'does not hold'}**")
     return table("| task | recurrence | J&F | spread | seeds |", "|---|---|---:|---:|---:|", rows) + (
-        f"\n\n**Ours**: RVOS at toy scale, {found['steps']} steps each, seed 0 and on, toy clips of two to four objects; "
-        "spread: standard deviation over seeds.\n\n" + "\n".join(lines))
+        f"\n\n**Ours**: RVOS at toy scale, {found['steps']} steps each, seed 0 and on, toy clips of two to four "
+        "objects; spread: standard deviation over seeds.\n\n" + "\n".join(lines))
 
 
 def say_growth(found: dict) -> str:

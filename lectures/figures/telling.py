@@ -119,4 +119,4 @@ SAYS = {
     "identities": (say_identities, "vos-teach claim identities"),
 }
 NAMES = {"stm": "STM", "stcn": "STCN", "stcn-dot": "STCN with the dot product", "cfbi": "CFBI", "sstvos": "SSTVOS",
-         "aot": "AOT", "vistr": "VisTR", "vistr-best": "VisTR, its first query alone"}
+         "aot": "AOT", "vistr": "VisTR", "vistr-top": "VisTR, its first query alone"}
