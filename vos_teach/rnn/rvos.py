@@ -67,7 +67,7 @@ class Config:
     weights: str | None = "rvos"  # those that ship
 
 
-SCALES = {"toy": Config(), "small": Config(), "paper": Config("resnet50", (32, 64, 128), None)}
+SCALES = {"toy": Config(weights="rvos-toy"), "small": Config(), "paper": Config("resnet50", (32, 64, 128), None)}
 
 
 def space_time(cell: nn.Module, x: Tensor, space: Pair, time: Tensor) -> Pair:

@@ -18,9 +18,8 @@ Kept: two streams; the motion network's single map from flow alone, trained firs
 the paper, toy clips and their exact flow here) and then frozen; 128 channels of appearance; the bidirectional ConvGRU
 with 64 channels each way; the stopped motion. Changed: EfficientNet-Lite0 for DeepLab; a small U-Net for MP-Net, which
 here sees DAVIS's training flow too; a kernel of 3 for 7: at stride 8 both reach a tenth of the height, of 240 and of
-480 lines; a decoder with the backbone's finer stages for the CRF; the appearance trunk is that of FusionSeg's
-appearance stream, frozen (a first training let it learn on: it knew its thirty clips by heart). The memory needs the
-whole clip, and about 4 MB for each frame of 240 lines.
+480 lines; a decoder with the backbone's finer stages for the CRF. The memory needs the whole clip, and about 4 MB for
+each frame of 240 lines.
 """
 
 from __future__ import annotations
@@ -213,23 +212,21 @@ def new_network(config: Config, pretrained: bool, cell: Cell = ConvGRUCell) -> N
 
 def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 2000, batch: int = 2, length: int = 6,
            size: tuple[int, int] = (192, 320), device: str = "cpu", first: float = 0.3, stopped: float = 0.25,
-           joint: bool = False, trunk: str | None = "fusionseg", toys: int = 100, **changes: Any) -> Recipe:
+           joint: bool = False, trunk: str | None = "osvos", toys: int = 100, **changes: Any) -> Recipe:
     """Both trainings, one after the other: what `vos-teach train visual-memory` runs. size: of the crops.
 
     first     the share of the steps that trains the motion network, on the sources' flow and, half of it, the exact
               flow of `toys` toy clips in which only objects move; then the rest is trained with it
     stopped   the share of clips that end with repeated frames
     joint     the motion network is not frozen then
-    trunk     weights of a FusionSeg, of whose appearance stream the trunk is taken and kept: learning on, it would know
-              the training clips by heart; None: ImageNet's, which learns, as for other backbones than the default;
-              changes: fields of Config
+    trunk     weights whose trunk the appearance stream starts from; None: ImageNet's, as for other backbones than the
+              default; changes: fields of Config
     """
     config = replace(SCALES[scale], **changes)
     net = new_network(config, pretrained=True).to(device)
     trunk = trunk if config.backbone == "lite0" else None
     if trunk is not None:
-        load_part(net.trunk, trunk, "appearance.trunk")
-        net.trunk.requires_grad_(False)
+        load_part(net.trunk, trunk, "trunk")
     lone = toy.training(toys, seed=1, distractors=0, similar=0)
     alone = round(first * steps)
 
