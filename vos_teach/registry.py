@@ -78,6 +78,9 @@ SYSTEMS = {
              weights=True),
         Spec("rvos-zero-shot-top", 4, "zero-shot", "vos_teach.rnn.rvos:top", "Ventura et al., CVPR 2019",
              "the same, its clearest object alone", ordered_slots=True, weights=True),
+        Spec("stm", 5, "one-shot", "vos_teach.transformers.stm:stm", "Oh et al., ICCV 2019",
+             "a memory of frames and masks, read by every pixel of a new frame", weights=True,
+             train="vos_teach.transformers.stm:recipe"),
     )
 }
 SCALES = ("toy", "small", "paper")
