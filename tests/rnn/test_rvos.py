@@ -398,7 +398,7 @@ def test_the_recipe_teaches_both_tasks_and_its_stages(monkeypatch):
     late = [a[3] for a in asked[4:]]
     assert 0 in late and R.AHEAD / 2 < max(late) <= R.AHEAD and all(a[0] == R.LENGTH + a[3] for a in asked)
     hidden = [a[4] for a in asked]
-    assert not any(h.any() for h in hidden[:2]) and all(len(h) == a[0] for h, a in zip(hidden, asked, strict=True))
+    assert not any(any(h) for h in hidden[:2]) and all(len(h) == a[0] for h, a in zip(hidden, asked, strict=True))
     assert 0.1 < np.concatenate(hidden[2:]).mean() < 0.4, "a quarter of the masks is withheld"
     assert {str(a[5]) for a in asked if a[1] == "one-shot"} == {"[1]", "[2]"}, "what is not asked for is background"
     assert {str(a[5]) for a in asked if a[1] == "zero-shot"} == {"[2]"}

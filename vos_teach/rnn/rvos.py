@@ -340,7 +340,7 @@ def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 3000, b
         drawn = windows(sources, rng, batch, size, LENGTH + ahead)
         labels, counts = asked(drawn.labels, drawn.counts, rng) if task == "one-shot" else (drawn.labels, drawn.counts)
         return unroll(net, recoloured(drawn.frames, rng).to(device), labels.to(device), counts, task, inferred, ahead,
-                      match, iou, hidden & inferred)
+                      match, iou, (hidden & inferred).tolist())
 
     return Recipe(net, loss, groups(net, 2e-4, 1e-3), steps,
                   {"batch": batch, "size": size, "trunk": trunk, "backbone": config.backbone, "tasks": tuple(tasks),
