@@ -641,9 +641,7 @@ check("lab4.find_objects", find_objects)
 
 # %%
 def rvos_network(recurrence="ST", **options):
-    net = rvos_module.new_network(rvos_module.SCALES[SCALE], False, recurrence, MyCell, **options)
-    load_into(net, rvos_module.SCALES[SCALE].weights)
-    return net.eval()
+    return rvos_module.rvos(scale=SCALE, recurrence=recurrence, cell=MyCell, **options).net
 
 
 RVOS_NET = rvos_network()
