@@ -137,7 +137,7 @@ def test_a_frame_is_encoded_once_however_many_objects(task, clip):
     assert len(count) == len(clip)
 
 
-@pytest.mark.parametrize("kind, withhold", [("ST", 0), ("ST", 2), ("ST", 3), ("T", 2), ("S", 2)])
+@pytest.mark.parametrize("kind, withhold", [("ST", 0), ("ST", 1), ("ST", 2), ("ST", 3), ("T", 2), ("S", 2)])
 def test_one_shot_is_the_recursion_by_hand(clip, kind, withhold):
     """Every withhold-th frame has no masks, never one of the first two, and none where there is no past to ask."""
     net, past = tiny(kind), [None, None]
@@ -145,7 +145,7 @@ def test_one_shot_is_the_recursion_by_hand(clip, kind, withhold):
     masks = clip.objects(0).float()
     with torch.no_grad():
         for t in range(len(clip)):
-            known = t not in {0: (), 2: (2, 4, 6), 3: (3, 6)}[withhold] or kind == "S"
+            known = t not in {0: (), 1: range(2, 9), 2: (2, 4, 6), 3: (3, 6)}[withhold] or kind == "S"
             last = [m[None] for m in masks] if known else None
             logits, _, past = net.look(net.encode(clip.frame(t)[None]), last, past)
             if t:
@@ -497,3 +497,5 @@ def test_bad_options_are_told_in_a_sentence():
             build(init="imagenet", recurrence="TS")
     with pytest.raises(VosError, match="at least 1"):
         R.zero_shot(slots=0)
+    with pytest.raises(VosError, match="0, never, or more"):
+        R.rvos(withhold=-1)

@@ -240,6 +240,8 @@ def test_memory_does_not_grow_and_the_engine_runs_it(clip):
 def test_the_recipe(monkeypatch):
     source, asked, real = [Source("toy", [toy.clip(1, length=5, objects=2)], 1.0)], [], C.unroll
     monkeypatch.setattr(C, "unroll", lambda net, *a: asked.append((net.background, *a[3:])) or real(net, *a))
+    counts, plain = set(), C.asked
+    monkeypatch.setattr(C, "asked", lambda *a: counts.add(int((out := plain(*a))[1])) or out)
     recipe = C.recipe(source, steps=40, batch=1, size=(48, 80), backbone="tiny", embedding=8, windows=(1, 3))
     for step in range(40):
         again = [recipe.loss(step, np.random.default_rng([0, step])) for _ in range(2 if step == 30 else 1)]
@@ -247,6 +249,7 @@ def test_the_recipe(monkeypatch):
     assert [own for _, own, _ in asked[:5]] == [False] * 4 + [True] and not any(n for *_, n in asked[:20])
     assert {n for *_, n in asked[20:]} == set(range(C.AHEAD + 1))
     assert 1 <= sum(not background for background, *_ in asked) <= 14
+    assert counts == {1, 2}, "of two objects sometimes one is not asked for"
 
 
 def test_the_trunk_starts_from_the_parent_and_the_file_will_fit():

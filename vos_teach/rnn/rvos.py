@@ -233,10 +233,10 @@ def rvos(device: str = "cpu", scale: str = "small", weights: str | None = None, 
     config = configured(SCALES, scale, None, None, changes)
     if slots < 1:
         raise VosError(f"slots is {slots}: it must be at least 1")
-    net = started("rvos", lambda pretrained: new_network(config, pretrained, recurrence, cell, recur), init,
-                  weights or config.weights)
     if withhold < 0:
         raise VosError(f"withhold is {withhold}: it must be 0, never, or more")
+    net = started("rvos", lambda pretrained: new_network(config, pretrained, recurrence, cell, recur), init,
+                  weights or config.weights)
     return RVOS(net, task, slots, best, device, withhold)
 
 
@@ -294,9 +294,9 @@ def unroll(net: Network, frames: Tensor, labels: Tensor, counts: Tensor, task: T
                 features += [[f[:, t] for f in maps] for t in range(part.shape[1])]
     for t, seen in enumerate(features):
         with torch.set_grad_enabled(t >= first and torch.is_grad_enabled()):
-            masks = None if zero else truth[:, max(0, t - 1)] if t < 2 or not inferred else last  # B,N,H,W
-            masks = None if t > 1 and any(hidden[t : t + 1]) else masks
-            logits, scores, now = net.look(seen, None if masks is None else masks.unbind(1), past)
+            masks = truth[:, max(0, t - 1)] if t < 2 or not inferred else last  # B,N,H,W
+            unknown = zero or (t > 1 and t < len(hidden) and hidden[t])
+            logits, scores, now = net.look(seen, None if unknown else masks.unbind(1), past)
         if zero and t == 0:  # which slot is which object: now, and for all frames to come
             truth = truth.clone()
             for b, n in enumerate(counts.tolist()):
