@@ -7,7 +7,7 @@ import torch
 from vos_teach.clip import Clip, Lazy, VosError
 from vos_teach.data import toy
 from vos_teach.data.sample import Source
-from vos_teach.data.windows import moments, windows
+from vos_teach.data.windows import asked, moments, recoloured, windows
 
 
 @pytest.fixture(scope="module")
@@ -128,3 +128,32 @@ def test_clips_without_annotation_or_object_are_refused_in_a_sentence(clip):
         draw([bare], batch=1)
     with pytest.raises(VosError, match="at least 1"):
         draw([clip], length=0)
+
+
+def test_sometimes_only_one_of_several_is_asked_for():
+    labels, counts = torch.zeros(2, 4, 64, 96).long(), torch.tensor([1, 2])
+    labels[0, :, 8:40, 8:40], labels[1, :, 20:60, 4:24], labels[1, :, 6:30, 40:80] = 1, 1, 2
+    labels[1, 0, 0, 0] = 255
+    seen = set()
+    for seed in range(20):
+        got, n = asked(labels, counts, np.random.default_rng(seed))
+        assert torch.equal(got[0], labels[0]) and got[1, 0, 0, 0] == 255
+        if n[1] == 1:
+            k = int(labels[1][got[1] == 1].unique())
+            assert torch.equal(got[1] == 1, labels[1] == k)
+            seen.add(k)
+        else:
+            assert torch.equal(got[1], labels[1])
+            seen.add("both")
+    assert seen == {1, 2, "both"}
+
+
+def test_another_hue_leaves_greys_and_frames_of_a_clip_alike():
+    frames = torch.rand(1, 2, 3, 4, 4) * 0.2 + 0.4
+    frames[:, 1] = frames[:, 0]
+    out = recoloured(frames, np.random.default_rng(1), share=1.0)
+    assert torch.equal(out[:, 0], out[:, 1]) and not torch.allclose(out, frames, atol=0.01)
+    assert torch.allclose(out.mean(2), frames.mean(2), atol=1e-5)
+    grey = torch.full((1, 1, 3, 2, 2), 0.3)
+    assert torch.allclose(recoloured(grey, np.random.default_rng(1), share=1.0), grey, atol=1e-6)
+    assert torch.allclose(recoloured(frames, np.random.default_rng(1), share=0.0), frames)

@@ -291,23 +291,6 @@ def test_rows_are_drawn_anew_and_the_background_keeps_its_own():
     assert (torch.bincount(rows[:, 1], minlength=11)[1:] > 20).all(), "every row serves every slot"
 
 
-def test_sometimes_only_one_of_several_is_asked_for():
-    _, labels, counts = batch()
-    labels[1, 0, 0, 0] = 255
-    seen = set()
-    for seed in range(20):
-        got, n = T.asked(labels, counts, np.random.default_rng(seed))
-        assert torch.equal(got[0], labels[0]) and got[1, 0, 0, 0] == 255
-        if n[1] == 1:
-            k = int(labels[1][got[1] == 1].unique())
-            assert torch.equal(got[1] == 1, labels[1] == k)
-            seen.add(k)
-        else:
-            assert torch.equal(got[1], labels[1])
-            seen.add("both")
-    assert seen == {1, 2, "both"}
-
-
 def test_the_gradient_reaches_bank_memory_and_trunk():
     net, (frames, labels, counts) = tiny().train(), batch()
     T.unroll(net, frames, labels, counts, torch.tensor([[0, 3, 5]] * 2)).backward()

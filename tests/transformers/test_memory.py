@@ -264,17 +264,6 @@ def test_memory_always_has_frame_0_and_sometimes_the_rest():
     assert {tuple(m[2]) for m in drawn} == {(0,), (0, 1), (0, 2), (0, 1, 2)}
 
 
-def test_another_hue_leaves_greys_and_frames_of_a_clip_alike():
-    frames = torch.rand(1, 2, 3, 4, 4) * 0.2 + 0.4
-    frames[:, 1] = frames[:, 0]
-    out = T.recoloured(frames, np.random.default_rng(1), share=1.0)
-    assert torch.equal(out[:, 0], out[:, 1]) and not torch.allclose(out, frames, atol=0.01)
-    assert torch.allclose(out.mean(2), frames.mean(2), atol=1e-5)
-    grey = torch.full((1, 1, 3, 2, 2), 0.3)
-    assert torch.allclose(T.recoloured(grey, np.random.default_rng(1), share=1.0), grey, atol=1e-6)
-    assert torch.allclose(T.recoloured(frames, np.random.default_rng(1), share=0.0), frames)
-
-
 def test_clips_of_stills_come_from_one_frame_each_and_move_on_and_on():
     source = [Source("toy", [toy.clip(s, length=4, objects=2) for s in (1, 2)], 1.0)]
     drawn = stills_clips(source, np.random.default_rng(0), 6, (96, 160), 3)
