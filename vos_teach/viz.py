@@ -116,9 +116,9 @@ def axes_of(width: float, height: float, xlabel: str, ylabel: str) -> tuple[Figu
 
 
 def curves(values: Mapping[str, Sequence[float] | np.ndarray], first: int = 0, ylabel: str = "J",
-           title: str = "", width: float = 7.0) -> Figure:
+           title: str = "", width: float = 7.0, xlabel: str = "frame") -> Figure:
     """A measure over time: name -> a value (0..1) per frame, frames counted from `first`; NaN is a gap."""
-    figure, axes = axes_of(width, 2.6, "frame", ylabel)
+    figure, axes = axes_of(width, 2.6, xlabel, ylabel)
     for i, (name, line) in enumerate(values.items()):
         style = {"color": LINES[i % len(LINES)], "linestyle": DASHES[i % len(DASHES)], "linewidth": 2}
         axes.plot(np.arange(first, first + len(line)), line, label=name, **style)

@@ -335,8 +335,8 @@ def watched(logits, target):
 small_clip = clip if HEIGHT is None else clip.resize(HEIGHT)
 finetune(PARENT, small_clip.frames[0], (small_clip.masks[0] == clip.ids[0]).astype(np.uint8), watched, STEPS,
          np.random.default_rng(0))
-figure = show.curves({"loss on frame 0": losses}, "Your fine-tuning", "balanced loss")
-figure.axes[0].set(xlabel="step", ylim=(0, 1.1 * max(losses)))
+figure = show.curves({"loss on frame 0": losses}, "Your fine-tuning", "balanced loss", xlabel="step")
+figure.axes[0].set_ylim(0, 1.1 * max(losses))
 figure
 
 # %%

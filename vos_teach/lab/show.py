@@ -77,15 +77,17 @@ def images(pictures: Sequence[Any], titles: Sequence[str] = (), title: str = "",
     return _sheet(_row(cells)[4:, 4:], title, f"Images side by side: {'; '.join(t for t in titles if t) or title}")
 
 
-def curves(values: Mapping[str, Any], title: str = "", ylabel: str = "J", first: int = 0) -> Figure:
-    """A measure over time: name -> one value per frame, counted from frame `first`. NaN is a gap."""
+def curves(values: Mapping[str, Any], title: str = "", ylabel: str = "J", first: int = 0,
+           xlabel: str = "frame") -> Figure:
+    """A measure over time: name -> one value per frame (or whatever xlabel says), counted from `first`. NaN is a gap.
+    """
     lines = {name: np.atleast_1d(plain(v)).astype(float).ravel() for name, v in values.items()}
-    figure = viz.curves(lines, first, ylabel, title)
+    figure = viz.curves(lines, first, ylabel, title, xlabel=xlabel)
     top = np.nanmax([np.nanmax(v) for v in lines.values() if np.isfinite(v).any()] or [1.0])
     if top > 1.02:
         figure.axes[0].set_ylim(-0.02 * top, 1.05 * top)
     means = "; ".join(f"{name}: mean {np.nanmean(v):.3f}" for name, v in lines.items() if np.isfinite(v).any())
-    return described(figure, f"{title or ylabel} over frames. {ylabel}: {means}")
+    return described(figure, f"{title or ylabel} over {xlabel}s. {ylabel}: {means}")
 
 
 def difference(pred: Any, truth: Any, frame: np.ndarray | None = None, title: str = "", height: int = 260) -> Figure:
