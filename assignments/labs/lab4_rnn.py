@@ -592,7 +592,7 @@ print(f"of {spent:.2f} s for {len(easy)} frames, {segmenter.flow_seconds:.2f} s 
 # *Expected* (toy): 0.38 on `easy`, and 0.36 without any flow. So **ours** has hardly learnt to use motion, and what
 # stood out in 30 films of DAVIS (a bear, a car) is not what stands out here, where FusionSeg's motion stream alone has
 # 0.77, until the film stops, and then nothing. On DAVIS's own validation films it is the same: J 0.63 with flow, 0.62
-# without. What the paper hoped for, a memory of what moved, our few films do not teach. Flow cost an eighth of the time.
+# without. The paper's memory of what moved our few films do not teach. An eighth of the time is flow's.
 
 # %% [markdown] quiz="lab4.q_memory_limits" points=1
 # **What are the limitations of visual memory, and what do they come to?**
