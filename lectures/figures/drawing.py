@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -30,6 +32,14 @@ def figure(maker: Callable[[], Figure | np.ndarray]) -> Callable[[], Figure | np
     """Register a function whose name is the figure's."""
     MAKERS[maker.__name__] = maker
     return maker
+
+
+def kept(stage: int, claim: str) -> dict[str, Any]:
+    """What was measured of a claim, see measured.py; LookupError where nothing was."""
+    found = json.loads((HERE / f"stage{stage}.json").read_text(encoding="utf-8"))
+    if claim not in found:
+        raise LookupError(f"vos-teach claim {claim}, then measured.py")
+    return found[claim]
 
 
 def blank(width: float, height: float) -> Figure:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import torch
 from drawing import (
     BLUE,
     GOLD,
     GREEN,
-    HERE,
     PINK,
     RED,
     arrow,
@@ -20,6 +17,7 @@ from drawing import (
     fetched,
     figure,
     grid,
+    kept,
     show,
     tile,
     tinted,
@@ -294,12 +292,9 @@ def mask_channels() -> Figure:
 
 @figure
 def objects_time() -> Figure:
-    """Seconds a frame against the number of objects, from stage3.json beside this file."""
-    kept = json.loads((HERE / "stage3.json").read_text(encoding="utf-8"))
-    if "objects" not in kept:
-        raise LookupError("vos-teach claim objects, then measured.py")
+    """Seconds a frame against the number of objects, as measured."""
     made, axes = viz.axes_of(7, 2.6, "objects", "seconds a frame")
-    for kind, row in kept["objects"]["passes"].items():
+    for kind, row in kept(3, "objects")["passes"].items():
         streams, passes = kind.split(", ")
         seconds, alone = row["seconds"], passes == "each"
         axes.plot([int(n) for n in seconds], list(seconds.values()), marker="o" if streams == "one stream" else "s",

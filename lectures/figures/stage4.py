@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from drawing import BLUE, GOLD, GREEN, PINK, RED, arrow, blank, box, canvas, figure
+from drawing import BLUE, GOLD, GREEN, PINK, RED, arrow, blank, box, canvas, figure, kept
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
-from vos_teach import viz
+from vos_teach import claims_speed, viz
 
 GREY = "#555555"
 
@@ -176,3 +176,9 @@ def match_once() -> Figure:
     made.suptitle("number: the true object; colour: which output says so (A blue, B orange)", fontsize=12.5,
                   color=viz.INK)
     return made
+
+
+@figure
+def speed_ratio() -> Figure:
+    """OSVOS's time over that of systems without online learning, against its fine-tuning, as measured."""
+    return claims_speed.draw_speed(kept(4, "speed"))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import cv2
 import numpy as np
 import torch
@@ -12,7 +9,6 @@ from drawing import (
     BLUE,
     GOLD,
     GREEN,
-    HERE,
     PINK,
     RED,
     arrow,
@@ -21,6 +17,7 @@ from drawing import (
     canvas,
     figure,
     grid,
+    kept,
     show,
     tile,
     toy_clip,
@@ -36,14 +33,6 @@ from vos_teach.transformers import memory
 
 GREY = "#555555"
 CELL = 8  # pixels of a cell whose mean colour is its key
-
-
-def kept(claim: str) -> dict[str, Any]:
-    """What was measured of a claim; LookupError where nothing was."""
-    found = json.loads((HERE / "stage5.json").read_text(encoding="utf-8"))
-    if claim not in found:
-        raise LookupError(f"vos-teach claim {claim}, then measured.py")
-    return found[claim]
 
 
 def words(axes, x: float, y: float, text: str, colour: str = "#222222", size: float = 13, **more) -> None:
@@ -235,7 +224,7 @@ def sparse_reach() -> Figure:
 @figure
 def sparse_cost() -> Figure:
     """Seconds and memory of sparse attention and of dense, as measured."""
-    return claims_sparse.draw(kept("sparse"))
+    return claims_sparse.draw(kept(5, "sparse"))
 
 
 @figure
@@ -295,7 +284,7 @@ def identity_map() -> Figure:
 @figure
 def identities_time() -> Figure:
     """Seconds a frame against objects, as measured."""
-    return claims_speed.draw_growth(kept("identities"))
+    return claims_speed.draw_growth(kept(5, "identities"))
 
 
 @figure

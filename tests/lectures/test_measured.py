@@ -90,14 +90,16 @@ def test_stage_4s_systems_and_claims_are_told(measured, tmp_path):
     (tmp_path / "speed.json").write_text(json.dumps({
         "clip": "c", "frames": 50, "height": 240, "seconds": 30.0, "machine": {},
         "systems": {"osvos": {"online": True, "s/frame": 0.85}, "rvos": {"online": False, "s/frame": 0.04}}}))
-    (tmp_path / "categories.json").write_text(json.dumps({"rows": {"rvos": {
-        "J seen": 0.6, "J unseen": 0.5, "F seen": 0.7, "F unseen": 0.4}}}))
+    (tmp_path / "categories.json").write_text(json.dumps({"rows": {
+        "rvos": {"J seen": 0.6, "J unseen": 0.5, "F seen": 0.7, "F unseen": 0.4},
+        "maskrnn": {"J seen": 0.9, "J unseen": 0.8, "F seen": 0.7, "F unseen": 0.6}}}))
     kinds = {"one-shot": {"mean": {"S": 0.5, "T": 0.6, "ST": 0.65}, "spread": dict.fromkeys(("S", "T", "ST"), 0.01),
                           "seeds": 3, "lead": {"S": 0.15, "T": 0.05}, "holds": True}}
     (tmp_path / "recurrence.json").write_text(json.dumps({"steps": 750, "verdicts": kinds}))
     text = measured.fill(page(measured, 4), measured.claims([tmp_path], 4), 4)
-    assert "| osvos | yes | - | - | - | - | 0.850 |" in text
-    assert "| rvos | no | 0.600 | 0.500 | 0.700 | 0.400 | 0.040 |" in text
+    assert "| OSVOS | yes | - | - | - | - | 0.850 |" in text
+    assert "| RVOS | no | 0.600 | 0.500 | 0.700 | 0.400 | 0.040 |" in text
+    assert "| MaskRNN | yes | 0.900 | 0.800 | 0.700 | 0.600 | - |" in text and "50 frames of c, 240p" in text
     assert "| one-shot | ST | 0.650 | 0.010 | 3 |" in text and "the claim **holds**" in text
     assert "Not measured yet: `vos-teach claim growth" in text
 
