@@ -33,10 +33,19 @@ def frames(clip):
     return [clip.frame(t) for t in range(len(clip))]
 
 
-def small_recipe(**options):
+def small_recipe(make=V.recipe, **options):
     source = Source("toy", [toy.clip(s, length=6, objects=2) for s in range(2)], 1.0)
-    options = {"steps": 20, "batch": 1, "length": 4, "size": (96, 160), "toys": 3, "backbone": "tiny", **options}
-    return V.recipe([source], **options)
+    options = {"steps": 6, "batch": 1, "size": (96, 160), "backbone": "tiny", **options}
+    return make([source], **options)
+
+
+def learnt(recipe, step=0):
+    """The parts of the network that a step gives gradients; the step is the same when it is made again."""
+    recipe.model.zero_grad(set_to_none=True)
+    loss = recipe.loss(step, np.random.default_rng([0, step]))
+    assert torch.equal(loss, recipe.loss(step, np.random.default_rng([0, step])))
+    loss.backward()
+    return {name.split(".")[0] for name, p in recipe.model.named_parameters() if p.grad is not None}
 
 
 def test_every_frame_is_decided_with_the_past_and_the_future(frames):
@@ -103,37 +112,32 @@ def test_stopped_motion_repeats_a_frame_and_keeps_the_label():
 @pytest.mark.parametrize("stopped", [0.0, 1.0])
 def test_so_many_training_clips_end_without_any_flow_and_with_the_object(monkeypatch, stopped):
     seen = []
-    recipe = small_recipe(stopped=stopped)
+    recipe = small_recipe(stopped=stopped, length=4)
     real = recipe.model.forward
     monkeypatch.setattr(recipe.model, "forward", lambda f, flow, joint: seen.append(flow) or real(f, flow, joint))
     asked = []
     real_loss = V.objective
     monkeypatch.setattr(V, "objective", lambda logit, target: asked.append(target) or real_loss(logit, target))
-    for step in range(10, 14):
+    for step in range(4):
         recipe.loss(step, np.random.default_rng([0, step]))
     for flow, target in zip(seen, asked, strict=True):
         assert flow[0, 0].any() and bool(flow[0, -1].any()) == (stopped == 0)
         assert target[0, -1].any()
 
 
-def test_first_the_motion_network_is_trained_alone_then_it_is_frozen():
-    for joint in (False, True):
-        recipe, learnt = small_recipe(joint=joint), []
-        for step in (5, 6):
-            recipe.model.zero_grad(set_to_none=True)
-            loss = recipe.loss(step, np.random.default_rng([0, step]))
-            assert torch.equal(loss, recipe.loss(step, np.random.default_rng([0, step])))
-            loss.backward()
-            learnt.append({name.split(".")[0] for name, p in recipe.model.named_parameters() if p.grad is not None})
-        everything = {name.split(".")[0] for name, _ in recipe.model.named_parameters()}
-        assert learnt[0] == {"motion"}
-        assert learnt[1] == (everything if joint else everything - {"motion"})
+def test_first_the_motion_network_is_trained_alone_then_both_streams_are_frozen():
+    first = small_recipe(V.recipe_motion, toys=3)
+    assert learnt(first) == {"motion"}
+    both = {name.split(".")[0] for name, _ in first.model.named_parameters()}
+    assert learnt(small_recipe()) == both - {"motion", "trunk"}
+    assert learnt(small_recipe(joint=True)) == both - {"trunk"}
 
 
-def test_a_training_killed_between_its_two_parts_goes_on_bit_for_bit(tmp_path):
+@pytest.mark.parametrize("make", [V.recipe, lambda *a, **k: V.recipe_motion(*a, toys=3, **k)])
+def test_a_training_that_was_killed_goes_on_bit_for_bit(tmp_path, make):
     for out, stops in (("whole", [None]), ("broken", [3, None])):
         for stop in stops:
-            path = train.fit(small_recipe(steps=6, first=0.5), tmp_path / out, stop_after=stop)
+            path = train.fit(small_recipe(make), tmp_path / out, stop_after=stop)
     assert path.read_bytes() == (tmp_path / "whole" / "weights.safetensors").read_bytes()
 
 
@@ -185,20 +189,30 @@ def test_the_engine_runs_it_and_the_time_for_flow_is_told(clip):
     assert set(np.unique(np.stack(list(result.masks)))) <= {0, 1}
 
 
-def test_the_trunk_starts_from_osvos_and_the_file_will_fit():
+def test_the_streams_are_imagenets_and_the_motion_networks_and_the_file_will_fit(tmp_path):
     from vos_teach import weights
+    from vos_teach.nn.backbone import backbone
 
-    recipe = V.recipe([Source("toy", [toy.clip(1, length=4)], 1.0)], toys=2)
+    source = [Source("toy", [toy.clip(1, length=4)], 1.0)]
+    net = V.recipe(source).model
+    assert all(torch.equal(v, net.trunk.state_dict()[k]) for k, v in backbone("lite0", True).state_dict().items())
+    shipped = weights.load("visual-memory")
+    assert all(torch.equal(v, shipped[f"motion.{k}"].float()) for k, v in net.motion.state_dict().items())
+    assert sum(v.numel() for v in net.state_dict().values()) * 2 < 3.9e6
+    with torch.no_grad():
+        net.motion.score.weight.add_(1)
+    weights.save(net, tmp_path / "other.safetensors")
+    other = V.recipe(source, motion=tmp_path / "other.safetensors", trunk="osvos").model
+    assert torch.equal(other.motion.score.weight, net.motion.score.weight.half().float())
     parent = weights.load("osvos")
-    assert all(torch.equal(v, parent[f"trunk.{k}"]) for k, v in recipe.model.trunk.state_dict().items())
-    assert sum(v.numel() for v in recipe.model.state_dict().values()) * 2 < 3.9e6
+    assert all(torch.equal(v, parent[f"trunk.{k}"].float()) for k, v in other.trunk.state_dict().items())
 
 
 @pytest.mark.slow
 def test_the_motion_network_learns_what_moves():
     """After little training, on the flow of clips it has not seen, what moves is told from what does not."""
-    recipe = V.recipe([Source("toy", toy.training(12, distractors=0, similar=0), 1.0)], steps=200, batch=1, first=1.0,
-                      size=(96, 160), toys=40, backbone="tiny")
+    recipe = V.recipe_motion([Source("toy", toy.training(12, distractors=0, similar=0), 1.0)], steps=200, batch=4,
+                             size=(96, 160), toys=40, backbone="tiny")
     optimizer = torch.optim.AdamW(recipe.groups)
     for step in range(80):
         loss = recipe.loss(step, np.random.default_rng([0, step]))

@@ -15,11 +15,12 @@ Flow is blind to what stands still. So some training clips end with repeats of a
 is labelled as before. The memory can only get that right by remembering.
 
 Kept: two streams; the motion network's single map from flow alone, trained first on synthetic clips (FlyingThings in
-the paper, toy clips and their exact flow here) and then frozen; 128 channels of appearance; the bidirectional ConvGRU
-with 64 channels each way; the stopped motion. Changed: EfficientNet-Lite0 for DeepLab; a small U-Net for MP-Net, which
-here sees DAVIS's training flow too; a kernel of 3 for 7: at stride 8 both reach a tenth of the height, of 240 and of
-480 lines; a decoder with the backbone's finer stages for the CRF. The memory needs the whole clip, and about 4 MB for
-each frame of 240 lines.
+the paper, toy clips and their exact flow here) and then frozen; an appearance network that has not learnt from the
+memory's clips either, and 128 channels of it; the bidirectional ConvGRU with 64 channels each way; the stopped motion.
+Changed: EfficientNet-Lite0, as ImageNet left it, for DeepLab, which knew PASCAL's objects; a small U-Net for MP-Net,
+which here sees DAVIS's training flow too; a kernel of 3 for 7: at stride 8 both reach a tenth of the height, of 240 and
+of 480 lines; a decoder with the backbone's finer stages for the CRF. Added: clips in other colours. The memory needs
+the whole clip, and about 4 MB for each frame of 240 lines.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,7 +41,7 @@ from vos_teach.data import toy
 from vos_teach.data.flow import Estimator, tensors
 from vos_teach.data.moving import moving
 from vos_teach.data.sample import Source, drawn_clips
-from vos_teach.data.windows import windows
+from vos_teach.data.windows import recoloured, windows
 from vos_teach.nn.backbone import backbone
 from vos_teach.nn.head import TopDown, groups, resize, seeded, up
 from vos_teach.nn.online import configured
@@ -111,7 +113,6 @@ class Network(nn.Module):
         super().__init__()
         self.motion = Motion()
         self.trunk = backbone(name, pretrained)
-        self.trunk.stages[0].requires_grad_(False)  # edges are edges; stride 2 is half of a step's time
         c2, c4, c8, c16 = self.trunk.channels
         self.near, self.far = nn.Conv2d(c8, APPEARANCE, 1), nn.Conv2d(c16, APPEARANCE, 1)
         self.there, self.back = (cell(APPEARANCE + 1, hidden, kernel) for _ in range(2))
@@ -210,49 +211,56 @@ def new_network(config: Config, pretrained: bool, cell: Cell = ConvGRUCell) -> N
     return seeded(lambda: Network(config.backbone, pretrained, config.hidden, config.kernel, cell))
 
 
-def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 2000, batch: int = 2, length: int = 6,
-           size: tuple[int, int] = (192, 320), device: str = "cpu", first: float = 0.3, stopped: float = 0.25,
-           joint: bool = False, trunk: str | None = "osvos", toys: int = 100, **changes: Any) -> Recipe:
-    """Both trainings, one after the other: what `vos-teach train visual-memory` runs. size: of the crops.
+def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 1400, batch: int = 2, length: int = 6,
+           size: tuple[int, int] = (192, 320), device: str = "cpu", stopped: float = 0.25, joint: bool = False,
+           motion: str | Path | None = "visual-memory", trunk: str | Path | None = None, **changes: Any) -> Recipe:
+    """The memory's training, both streams frozen: what `vos-teach train visual-memory` runs. size: of the crops.
 
-    first     the share of the steps that trains the motion network, on the sources' flow and, half of it, the exact
-              flow of `toys` toy clips in which only objects move; then the rest is trained with it
     stopped   the share of clips that end with repeated frames
-    joint     the motion network is not frozen then
-    trunk     weights whose trunk the appearance stream starts from; None: ImageNet's, as for other backbones than the
-              default; changes: fields of Config
+    joint     the motion network is not frozen
+    motion    weights whose motion network is taken over; None: one that knows nothing yet, see `recipe_motion`
+    trunk     weights whose trunk the appearance stream gets; None: ImageNet's; changes: fields of Config
     """
     config = replace(SCALES[scale], **changes)
     net = new_network(config, pretrained=True).to(device)
-    trunk = trunk if config.backbone == "lite0" else None
+    if motion is not None:
+        load_part(net.motion, motion, "motion")
     if trunk is not None:
         load_part(net.trunk, trunk, "trunk")
-    lone = toy.training(toys, seed=1, distractors=0, similar=0)
-    alone = round(first * steps)
+    net.trunk.requires_grad_(False)
 
-    def motion(step: int, rng: np.random.Generator) -> Tensor:
-        drawn: list[tuple[Tensor, Tensor]] = []
-        while len(drawn) < 4 * batch:
-            clips = lone if rng.random() < 0.5 else drawn_clips(sources, rng)
-            if (one := moving(clips[int(rng.integers(len(clips)))], rng, size)) is not None:
-                drawn.append(one)
-        flow, target = (torch.stack(part).to(device) for part in zip(*drawn, strict=True))
-        # Adam divides by the gradients' size over many steps: a loss that fades is a rate that fades, and the motion
-        # network ends its training settled
-        return (1 - step / alone) * objective(up(net.motion(flow), flow), target)
-
-    def memory(rng: np.random.Generator) -> Tensor:
+    def loss(step: int, rng: np.random.Generator) -> Tensor:
         drawn, clips = windows(sources, rng, batch, size, length, gap=2, late=True), []
-        for frames, labels in zip(drawn.frames, drawn.labels, strict=True):
+        for frames, labels in zip(recoloured(drawn.frames, rng), drawn.labels, strict=True):
             clips.append(stop(frames, labels, rng) if rng.random() < stopped else (frames, labels))
         frames, labels = (torch.stack(part) for part in zip(*clips, strict=True))
         flow = torch.stack([torch.stack(flows(clip)) for clip in frames])
         logit = net(frames.to(device), flow.to(device), joint)
         return objective(logit, ((labels > 0) & (labels != VOID)).to(device))
 
-    def loss(step: int, rng: np.random.Generator) -> Tensor:
-        return motion(step, rng) if step < alone else memory(rng)
-
     return Recipe(net, loss, groups(net, 1e-4, 1e-3), steps,
-                  {"batch": batch, "length": length, "size": size, "first": first, "stopped": stopped, "joint": joint,
-                   "trunk": trunk, "toys": toys, "config": config})
+                  {"batch": batch, "length": length, "size": size, "stopped": stopped, "joint": joint,
+                   "motion": str(motion), "trunk": str(trunk), "config": config})
+
+
+def recipe_motion(sources: Sequence[Source], scale: str = "small", steps: int = 600, batch: int = 8,
+                  size: tuple[int, int] = (192, 320), device: str = "cpu", toys: int = 100, **changes: Any) -> Recipe:
+    """What comes before: the motion network alone, on the sources' flow and, half of it, the exact flow of `toys` toy
+    clips in which only objects move. What it gives is `motion` for `recipe`.
+    """
+    config = replace(SCALES[scale], **changes)
+    net = new_network(config, pretrained=True).to(device)
+    lone = toy.training(toys, seed=1, distractors=0, similar=0)
+
+    def loss(step: int, rng: np.random.Generator) -> Tensor:
+        drawn: list[tuple[Tensor, Tensor]] = []
+        while len(drawn) < batch:
+            clips = lone if rng.random() < 0.5 else drawn_clips(sources, rng)
+            if (one := moving(clips[int(rng.integers(len(clips)))], rng, size)) is not None:
+                drawn.append(one)
+        flow, target = (torch.stack(part).to(device) for part in zip(*drawn, strict=True))
+        # Adam divides by the gradients' size over many steps: a loss that fades is a rate that fades, and the motion
+        # network ends its training settled
+        return (1 - step / steps) * objective(up(net.motion(flow), flow), target)
+
+    return Recipe(net, loss, groups(net, 1e-4, 1e-3), steps, {"batch": batch, "size": size, "toys": toys})
