@@ -17,20 +17,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from vos_teach.grading import build, source
+from vos_teach.grading import build, simulate, source
 
 ROOT = Path(__file__).resolve().parents[2]
-IMPORTS = """import copy
-import math
-import cv2
-import numpy as np
-import scipy
-import scipy.ndimage
-import scipy.optimize
-from scipy import ndimage
-import torch
-import torch.nn.functional as F
-"""
+IMPORTS = "\n".join([*simulate.IMPORTS.values(), ""])
 
 
 def source_of(lab: str) -> Path:

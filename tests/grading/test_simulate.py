@@ -133,6 +133,16 @@ def test_what_is_broken_is_broken(tmp_path):
         assert (len(ids) > len(set(ids))) == (how == "doubled")
 
 
+def test_an_answer_that_is_pasted_brings_the_imports_of_the_file_that_it_is_from():
+    for path in sorted((COURSE / "mistakes").glob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        nodes = [n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)]
+        names = {a.asname or a.name.partition(".")[0] for n in nodes for a in n.names} - {"annotations"}
+        known = {n for line in simulate.IMPORTS.values() for node in ast.parse(line).body for n in
+                 [a.asname or a.name.partition(".")[0] for a in node.names]}
+        assert names <= known | {"affine", "to_tensors"}, path.name
+
+
 def test_attacks_fit_every_exercise(tmp_path):
     path = simulate.simulate(30, "lab1", tmp_path / "h", COURSE, 3, {"hostile": 1.0})
     truth = json.loads(path.read_text())["students"]

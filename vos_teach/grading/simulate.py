@@ -38,9 +38,10 @@ LAST = ("abel adler arslan bauer becker blanc brandt costa diaz ebner fischer fu
         "huber ito jansen kaiser khan klein koch kovacs lang lehmann lopez martin meier moreau nguyen novak okafor "
         "peters petrov ricci romano roth sato schmid silva singh sommer tanaka torres vogel wagner wang weber winter "
         "yilmaz zeller ziegler")
-IMPORTS = {"copy": "import copy", "math": "import math", "cv2": "import cv2", "np": "import numpy as np",
-           "scipy": "import scipy\nimport scipy.ndimage\nimport scipy.optimize", "ndimage": "from scipy import ndimage",
-           "torch": "import torch", "F": "import torch.nn.functional as F"}
+IMPORTS = {"copy": "import copy", "itertools": "import itertools", "math": "import math", "cv2": "import cv2",
+           "np": "import numpy as np", "scipy": "import scipy\nimport scipy.ndimage\nimport scipy.optimize",
+           "ndimage": "from scipy import ndimage", "optimize": "from scipy import optimize", "torch": "import torch",
+           "F": "import torch.nn.functional as F"}
 SENTENCES = (
     "On the first clip the best J was {0:.2f}, and on the hard one only {1:.2f}.", "I expected more of the baseline.",
     "The outline jitters: F dropped by {0:.2f} while J hardly moved.", "I would choose by time first: {2} seconds a "
