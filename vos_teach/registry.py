@@ -81,6 +81,9 @@ SYSTEMS = {
         Spec("stm", 5, "one-shot", "vos_teach.transformers.stm:stm", "Oh et al., ICCV 2019",
              "a memory of frames and masks, read by every pixel of a new frame", weights=True,
              train="vos_teach.transformers.stm:recipe"),
+        Spec("stcn", 5, "one-shot", "vos_teach.transformers.stcn:stcn", "Cheng et al., NeurIPS 2021",
+             "keys without masks: one affinity for all objects, by squared distances", weights=True,
+             train="vos_teach.transformers.stcn:recipe"),
     )
 }
 SCALES = ("toy", "small", "paper")
