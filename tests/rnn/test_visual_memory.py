@@ -125,6 +125,20 @@ def test_so_many_training_clips_end_without_any_flow_and_with_the_object(monkeyp
         assert target[0, -1].any()
 
 
+def test_the_memory_learns_from_recoloured_clips_and_their_own_flow(monkeypatch):
+    seen = []
+    monkeypatch.setattr(V, "recoloured", lambda frames, rng: 1 - frames)
+    recipe, plain = small_recipe(stopped=0.0, length=3), V.windows
+    kept = []
+    monkeypatch.setattr(V, "windows", lambda *a, **k: kept.append(plain(*a, **k)) or kept[-1])
+    real = recipe.model.forward
+    monkeypatch.setattr(recipe.model, "forward", lambda f, flow, joint: seen.append((f, flow)) or real(f, flow, joint))
+    recipe.loss(0, np.random.default_rng(0))
+    ((frames, flow),) = seen
+    assert torch.equal(frames, 1 - kept[0].frames)
+    assert torch.equal(flow[0], torch.stack(V.flows(frames[0])))
+
+
 def test_first_the_motion_network_is_trained_alone_then_both_streams_are_frozen():
     first = small_recipe(V.recipe_motion, toys=3)
     assert learnt(first) == {"motion"}
