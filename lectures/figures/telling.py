@@ -35,13 +35,13 @@ def say_memory(found: dict) -> str:
         for name, v in verdicts.items():
             lead = v["lead"]["predicted"]
             each = ", ".join(f"{x:+.3f}" for x in lead["each"].values())
-            lines.append(f"- {who}, {_set(name)}: all three beside the first alone {lead['mean']:+.3f} ({each}): "
-                         f"memory **{'counts' if v['holds'] else 'does not count'}**")
+            lines.append(f"- {NAMES.get(who, who)}, {_set(name)}: all three beside the first alone "
+                         f"{lead['mean']:+.3f} ({each}): memory **{'counts' if v['holds'] else 'does not count'}**")
     seeds = ", ".join(str(s) for s in found["seeds"])
     return table("| clips | frames in memory | J | after | true masks: J | after |", "|---|---|---:|---:|---:|---:|",
                  rows) + (
-        f"\n\n**Ours**: {system}; {found['each']} toy clips for each seed, seed {seeds}; after: frames after the "
-        "object came back for the last time. Other seeds are other clips, the weights are of one training.\n\n"
+        f"\n\n**Ours**: {NAMES.get(system, system)}; {found['each']} toy clips for each seed, seed {seeds}; after: "
+        "frames after the object came back for the last time. Other seeds are other clips, the weights are of one training.\n\n"
         + "### Does memory count?\n\n" + "\n".join(lines))
 
 

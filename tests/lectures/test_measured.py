@@ -133,7 +133,7 @@ def test_stage_5s_systems_and_claims_are_told(measured, tmp_path):
         "limits": {"STCN / backbone": 2.5}, "clip": "toy-5-objects", "frames": 30, "height": 240}))
     text = measured.fill(page(measured, 5), {**found, **measured.claims([tmp_path], 5)}, 5)
     assert "| toy, back | first | 0.650 | 0.400 | - | - |" in text
-    assert "stcn, toy, back: all three beside the first alone +0.050 (+0.100, +0.000): memory **counts**" in text
+    assert "- STCN, toy, back: all three beside the first alone +0.050 (+0.100, +0.000): memory **counts**" in text
     assert "| distance (STCN) | 0.750 | 0.700 | 40.0% | 90.0% | 0.050 |" in text and "2 sequences" in text
     assert "| AOT | 0.110 | 0.120 | 0.130 | 0.140 | 0.150 | +36% | 10.0 | 0.600 |" in text
     assert "| T | 1.90, - | 1.90, - |" in text and "**1/40.0** of dense" in text and "strided never" in text
