@@ -41,8 +41,8 @@ def say_memory(found: dict) -> str:
     return table("| clips | frames in memory | J | after | true masks: J | after |", "|---|---|---:|---:|---:|---:|",
                  rows) + (
         f"\n\n**Ours**: {NAMES.get(system, system)}; {found['each']} toy clips for each seed, seed {seeds}; after: "
-        "frames after the object came back for the last time. Other seeds are other clips, the weights are of one training.\n\n"
-        + "### Does memory count?\n\n" + "\n".join(lines))
+        "frames after the object came back for the last time. Other seeds are other clips, the weights are of one "
+        "training.\n\n### Does memory count?\n\n" + "\n".join(lines))
 
 
 def _set(name: str) -> str:
