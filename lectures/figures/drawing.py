@@ -34,10 +34,15 @@ def figure(maker: Callable[[], Figure | np.ndarray]) -> Callable[[], Figure | np
     return maker
 
 
+def kept_of(stage: int) -> dict[str, Any]:
+    """What is kept of a stage's figures, see measured.py."""
+    path = HERE / f"stage{stage}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
 def kept(stage: int, claim: str) -> dict[str, Any]:
-    """What was measured of a claim, see measured.py; LookupError where nothing was."""
-    found = json.loads((HERE / f"stage{stage}.json").read_text(encoding="utf-8"))
-    if claim not in found:
+    """What was measured of a claim; LookupError where nothing was."""
+    if claim not in (found := kept_of(stage)):
         raise LookupError(f"vos-teach claim {claim}, then measured.py")
     return found[claim]
 

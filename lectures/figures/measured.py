@@ -25,6 +25,7 @@ from vos_teach.ops.warp import warp
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 import telling  # noqa: E402 (beside this file)
+from drawing import kept_of  # noqa: E402
 from telling import table  # noqa: E402
 
 STEPS = 160  # of fine-tuning per sequence, as in the tables of stages 1 and 2
@@ -138,7 +139,7 @@ def say_warping(found: dict) -> str:
 def say_systems(found: dict) -> str:
     """One row a system and budget; MaskTrack's of stage 2 beside stage 3's."""
     rows = []
-    track = json.loads((HERE / "stage2.json").read_text(encoding="utf-8"))["systems"]["masktrack"]
+    track = kept_of(2)["systems"]["masktrack"]
     for name, said in NAMES.items():
         for steps in (0, STEPS):
             if (row := found.get(f"{name} {steps}")) is not None:
@@ -237,8 +238,8 @@ def say_table(found: dict) -> str:
     for name in [*speed["systems"], *(k for k in known if k not in speed["systems"])]:
         timed = speed["systems"].get(name)
         cells = [f"{known[name][c]:.3f}" if name in known else "-" for c in columns]
-        learns = timed["online"] if timed else registry.spec(name).finetunes
-        rows.append((called[name], "yes" if learns else "no", *cells, f"{timed['s/frame']:.3f}" if timed else "-"))
+        learns = "yes" if registry.spec(name).finetunes else "no"
+        rows.append((called[name], learns, *cells, f"{timed['s/frame']:.3f}" if timed else "-"))
     head = "| | OL | " + " | ".join(columns) + " | s/frame |"
     return table(head, "|---|---|---:|---:|---:|---:|---:|", rows) + (
         "\n\n**Ours**. J and F: toy clips of categories that training has shown or not, seed 0; RVOS with its weights "
@@ -274,12 +275,6 @@ PAGES: dict[int, tuple[str, Says]] = {
         "composites": (say_composites, "vos-teach bench stm stcn cfbi sstvos aot --data composites --year 2016"),
     }),
 }
-
-
-def kept_of(stage: int) -> dict:
-    """What is kept of a stage's figures."""
-    path = HERE / f"stage{stage}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def fill(text: str, kept: dict, stage: int) -> str:

@@ -93,6 +93,12 @@ def test_every_figure_is_shown_once_with_a_description_and_leaves_nothing_open(c
         assert sys.modules["matplotlib.pyplot"].get_fignums() == []
 
 
+def test_curves_are_over_frames_or_over_what_is_said():
+    for words, xlabel in (({}, "frame"), ({"xlabel": "step"}, "step")):
+        figure = show.curves({"loss": [1.0, 0.5]}, "Loss", "loss", **words)
+        assert figure.axes[0].get_xlabel() == xlabel and f"Loss over {xlabel}s." in figure.alt
+
+
 def test_frames_shows_the_moments_asked_for_in_rows(clip):
     assert "Frames 0, 2, 4 of" in show.frames(clip, every=2).alt
     one, two = show.frames(clip, clip.masks), show.frames(clip, {"a": clip.masks, "b": clip.masks})

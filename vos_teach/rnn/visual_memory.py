@@ -43,7 +43,7 @@ from vos_teach.data.moving import moving
 from vos_teach.data.sample import Source, drawn_clips
 from vos_teach.data.windows import recoloured, windows
 from vos_teach.nn.backbone import backbone
-from vos_teach.nn.head import TopDown, groups, resize, seeded, up
+from vos_teach.nn.head import TopDown, resize, seeded, up
 from vos_teach.nn.online import configured
 from vos_teach.nn.recipe import Recipe
 from vos_teach.ops.convrnn import ConvGRUCell
@@ -53,6 +53,7 @@ from vos_teach.weights import load_part, started
 Cell = Callable[[int, int, int], nn.Module]  # (inputs, hidden, kernel) -> (x, h) -> h
 Flow = str | Estimator  # a name or a function, see data.flow
 APPEARANCE = 128
+RATE = 1e-3  # of learning, at its peak
 
 
 @dataclass(frozen=True)
@@ -238,7 +239,7 @@ def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 1400, b
         logit = net(frames.to(device), flow.to(device), joint)
         return objective(logit, ((labels > 0) & (labels != VOID)).to(device))
 
-    return Recipe(net, loss, groups(net, 1e-4, 1e-3), steps,
+    return Recipe(net, loss, [{"params": [p for p in net.parameters() if p.requires_grad], "lr": RATE}], steps,
                   {"batch": batch, "length": length, "size": size, "stopped": stopped, "joint": joint,
                    "motion": str(motion), "trunk": str(trunk), "config": config})
 
@@ -263,4 +264,5 @@ def recipe_motion(sources: Sequence[Source], scale: str = "small", steps: int = 
         # network ends its training settled
         return (1 - step / steps) * objective(up(net.motion(flow), flow), target)
 
-    return Recipe(net, loss, groups(net, 1e-4, 1e-3), steps, {"batch": batch, "size": size, "toys": toys})
+    return Recipe(net, loss, [{"params": list(net.motion.parameters()), "lr": RATE}], steps,
+                  {"batch": batch, "size": size, "toys": toys})
