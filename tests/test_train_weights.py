@@ -1,5 +1,6 @@
 """Training resumes bit for bit; weights are safetensors or nothing."""
 
+import inspect
 import json
 import pickle
 from dataclasses import replace
@@ -10,7 +11,7 @@ import torch
 from disk import full_disk
 from torch import nn
 
-from vos_teach import train, weights
+from vos_teach import registry, train, weights
 from vos_teach.clip import Clip, VosError
 from vos_teach.nn.recipe import Recipe
 
@@ -113,6 +114,12 @@ def test_another_data_sets_checkpoint_is_refused(tmp_path, monkeypatch):
         read["here"] = [changed]
         with pytest.raises(VosError, match=r"another training .*data"):
             train.run("osvos", ["here"], tmp_path)
+
+
+@pytest.mark.parametrize("name", [n for n in registry.names() if registry.spec(n).train])
+def test_every_registered_training_takes_what_the_command_gives_it(name):
+    make = registry.resolve(registry.spec(name).train)
+    inspect.signature(make).bind([], scale="small", device="cpu", steps=3)
 
 
 @pytest.mark.parametrize("content", [{"weight": torch.zeros(1)}, [1, 2]])
