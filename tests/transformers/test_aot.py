@@ -209,6 +209,15 @@ def test_late_objects_join_and_their_frame_stays_in_memory(clip):
     assert len(last) == 4 and len(s.groups) == 1 and [t for t, _ in s.groups[0].shown] == [0, 1]
 
 
+def test_a_late_objects_frame_stays_for_its_own_pass_alone(clip):
+    s = system("each")
+    s.start(clip.frame(0), clip.objects(0, clip.ids[:1]))
+    for t, k in enumerate(clip.ids[1:], 1):
+        s.step(clip.frame(t), clip.objects(t, (k,)))
+    assert [[t for t, _ in g.shown] for g in s.groups] == [[0], [1], [2]]
+    assert [[t for t, _ in g.seen] for g in s.groups] == [[2], [2], []], "for the others it is one of every second"
+
+
 def test_a_pixel_looks_where_the_keys_are_alike(clip):
     s = system()
     play(s, clip, length=4)

@@ -220,12 +220,28 @@ def test_what_appears_later_is_matched_with_the_frame_it_appeared_in(clip):
     system.start(clip.frame(0), a[None])
     system.step(clip.frame(1), b[None])
     ((_, first), (e, labels)), ((same, estimate),) = system.past
-    assert not first[2].any() and not labels[1].any(), "of a later frame only what was given is taken"
+    assert not first[2].any() and not labels[:2].any(), "of a later frame only what was given is taken"
     assert torch.equal(labels[2], C.memory(e, one_hot(b.long(), 1))[1][1]) and labels[2].any()
     assert same is e and torch.equal(estimate[2], labels[2]) and (estimate.sum(0) == 1).all()
     both = C.joined(system.past[0])
     assert both[0].shape[1:] == both[1].shape[1:] == (2 * clip.size[0] // 8, clip.size[1] // 8) and len(both[1]) == 3
     assert system.step(clip.frame(2)).shape[0] == 3
+
+
+def test_an_object_lost_while_another_appears_is_no_background_for_ever(clip):
+    """What stood at its place in that frame was an estimate: it may not be near to what is not the object."""
+    net, (a, b) = tiny(), clip.objects(0)
+    system = C.CFBI(net)
+    system.start(clip.frame(0), a[None])
+    lost = b[None] | a[None]  # the new mask takes all of the old one's pixels
+    system.step(clip.frame(0), lost)
+    features = net.encode(clip.frame(0)[None])
+    maps, _ = net.match(features[-1][0], (system.past[0], []))
+    rest = maps[0, 1]  # global distance of object 1 to what is not it
+    e, labels = system.past[0][1]
+    assert labels[2].any() and not labels[:2].any()
+    own = C.memory(e, one_hot(a.long(), 1))[1][1] & ~labels[2]
+    assert (rest[own] > 0).all()
 
 
 def test_memory_does_not_grow_and_the_engine_runs_it(clip):

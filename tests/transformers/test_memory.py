@@ -184,6 +184,15 @@ def test_a_key_of_large_norm_is_read_by_all_of_the_dot_product():
     assert shares == pytest.approx({dot_affinity: 0.1, l2_affinity: 0.9})
 
 
+def test_a_cell_among_the_nearest_that_weighs_nothing_is_not_read():
+    bank = SimpleNamespace(times=(0,))
+    weights = torch.tensor([0.6, 0.398, 6.1e-4, 5.9e-4, 0.0])[:, None]  # a thousandth of the largest: 6e-4
+    for k, share in ((1, 0.2), (2, 0.4), (4, 0.6), (5, 0.6)):
+        reads = M.Reads(lambda mk, qk: mk, lambda: bank, top_k=k)
+        reads(weights, None)
+        assert reads.share == pytest.approx(share)
+
+
 def test_what_is_read_once_is_read_for_ever_and_frames_count_for_themselves():
     bank = SimpleNamespace(times=(0,))
     reads = M.Reads(lambda mk, qk: mk, lambda: bank, top_k=1)  # memory "keys" are the affinity itself

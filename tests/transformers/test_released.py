@@ -239,6 +239,7 @@ def test_a_file_is_imported_and_can_be_used(tmp_path):
     assert report.out == str(tmp_path / "out.safetensors") and "written to" in str(report)
     system = stcn.stcn(scale="paper", weights=report.out)
     assert torch.allclose(system.net.query_key.weight, state["key_proj.key_proj.weight"], atol=1e-3)
+    assert system.limit is None, "the authors' memory has no bound"
     assert weights.metadata(report.out)["system"] == "stcn"
     del state["decoder.pred.bias"]
     torch.save({"network": state, "it": 3}, tmp_path / "cut.pth")

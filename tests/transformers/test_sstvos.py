@@ -160,6 +160,28 @@ def test_a_frame_in_which_an_object_appears_stays_and_counts_once(clip):
     assert [len(part) for part in system.past] == [2, 2] and all(len(x) == 3 for part in system.past for _, x in part)
 
 
+def test_a_frame_that_is_first_and_latest_brings_its_latest_labels(clip):
+    """As the first frame of one object it knows that one alone; as the latest one it knows all of them."""
+    carried = []
+
+    def attention(q, k, v):
+        carried.append(v[16 // TINY.heads :])  # labels K+1,T,h,w
+        return grid_attention(q, k, v)
+
+    system, (a, b) = S.SSTVOS(tiny(attention)), clip.objects(0)
+    system.start(clip.frame(0), a[None])
+    system.step(clip.frame(1), b[None])
+    complete = system.past[1][-1][1]
+    for t in (2, 3):  # the window holds two latest frames
+        carried.clear()
+        system.step(clip.frame(t))
+        assert torch.equal(carried[0][:, 1], complete.float()) and (complete.sum(0) == 1).all()
+    system.step(clip.frame(4))
+    carried.clear()
+    system.step(clip.frame(5))
+    assert not carried[0][:2, 1].any() and torch.equal(carried[0][2, 1], complete[2].float()), "then what was given"
+
+
 def test_training_reaches_every_part_through_time():
     net, frames = tiny().train(), torch.rand(1, 5, 3, 32, 48)
     labels = torch.zeros(1, 5, 32, 48, dtype=torch.long)

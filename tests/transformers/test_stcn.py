@@ -102,6 +102,13 @@ def test_every_fifth_frame_and_never_the_one_before(clip):
     assert held[4] == (0,) and held[5] == (0, 5) and held[11] == (0, 5, 10)
 
 
+def test_memory_is_bounded_but_at_the_papers_scale():
+    for module, build, writer, bound in ((S, S.stcn, "light", 8), (S.stm, S.stm.stm, "tiny", 16)):
+        options = {"init": "imagenet", "backbone": "tiny", "writer": writer}
+        assert build(**options).limit == bound and module.SCALES["paper"].limit is None
+        assert build(**options, limit=None).limit is None
+
+
 def test_a_long_video_costs_no_more_than_a_short_one(clip):
     system = S.STCN(tiny(), policy="first+every", limit=3)
     system.start(clip.frame(0), clip.objects(0))

@@ -94,6 +94,21 @@ def test_instances_are_what_the_labels_show():
     assert T.instances(torch.zeros(4, *SIZE).long())[0].shape == (0, 4, *SIZE)
 
 
+def test_more_instances_than_queries_the_largest_count():
+    labels = torch.zeros(2, 8, 10).long()
+    labels[0, 0, :3], labels[1, 1, :4], labels[:, 3, :6], labels[:, 5, :2], labels[1, 7, 0] = 4, 2, 7, 9, 255
+    assert torch.equal(T.largest(labels, 4), labels) and torch.equal(T.largest(labels, 9), labels)
+    assert T.largest(labels, 2).unique().tolist() == [0, 2, 7, 255], "of two alike the first"
+    assert torch.equal(T.largest(labels, 3), torch.where(labels == 4, 0, labels))
+    images, many = torch.rand(1, 4, 3, *SIZE), torch.zeros(1, 4, *SIZE).long()
+    for k in range(5):  # three queries
+        many[:, :, 4 : 6 + k, 8 * k : 8 * k + 6] = k + 1
+    same = torch.where(many > 2, many, 0)
+    net = tiny()
+    assert torch.equal(T.sequence_loss(net, images, many, match_sequences),
+                       T.sequence_loss(net, images, same, match_sequences))
+
+
 def test_the_cost_is_class_1_box_5_giou_2():
     score, box, target = torch.randn(3, 4), torch.rand(3, 4, 4) / 2 + 0.2, torch.rand(3, 2, 4) / 2 + 0.2
     got = T.cost(score, box, target)

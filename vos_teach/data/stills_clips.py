@@ -1,6 +1,6 @@
 """Short clips from single frames: one picture and its mask, bent and moved a little more from moment to moment.
 
-STM and STCN learn from such clips before they see a video (STM, section 3.6: one image, three random transforms).
+STM and STCN learn from such clips before they see a video (STM, section 3.5: one image, three random transforms).
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def dot_affinity(mk: Tensor, qk: Tensor) -> Tensor:
-    """STM (Oh et al., ICCV 2019, eq. 2): softmax over memory of k.q / sqrt(C).
+    """STM (Oh et al., ICCV 2019, eq. 2, scaled as in the authors' code): softmax over memory of k.q / sqrt(C).
 
     mk ...,C,N keys of memory, qk ...,C,M keys of the query -> ...,N,M; each column sums to 1. A key of large norm is
     near to every query that does not point away from it, however different it is.
@@ -18,7 +18,7 @@ def dot_affinity(mk: Tensor, qk: Tensor) -> Tensor:
 
 
 def l2_affinity(mk: Tensor, qk: Tensor, top_k: int | None = None) -> Tensor:
-    """STCN (Cheng et al., NeurIPS 2021, sec. 3.3): softmax over memory of -|m - q|^2 / sqrt(C).
+    """STCN (Cheng et al., NeurIPS 2021, sec. 4): softmax over memory of -|m - q|^2 / sqrt(C).
 
     mk ...,C,N, qk ...,C,M -> ...,N,M; each column sums to 1. top_k: only so many memory positions count for each query,
     the nearest; all of them if memory holds no more.

@@ -1,4 +1,4 @@
-"""Merging per-object probabilities into one distribution per pixel (STM, Oh et al., ICCV 2019, section 3.5)."""
+"""Merging per-object probabilities into one distribution per pixel (STM, Oh et al., ICCV 2019, section 3.4)."""
 
 import torch
 from torch import Tensor

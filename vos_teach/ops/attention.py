@@ -30,7 +30,7 @@ def grid_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def window_attention(q: Tensor, k: Tensor, v: Tensor, size: int, bias: Tensor | None = None) -> Tensor:
-    """AOT's short-term attention (Yang, Wei, Yang, NeurIPS 2021, eq. 8): to a window around the same place.
+    """AOT's short-term attention (Yang, Wei, Yang, NeurIPS 2021, section 4.2): to a window around the same place.
 
     q, k ...,C,H,W, v ...,Cv,H,W -> like v. Softmax of q.k / sqrt(C) (+ bias ...,size*size, by the place in the window,
     row by row) over the size x size window, size odd; places outside the frame do not count. One shift of the maps

@@ -1,4 +1,4 @@
-"""AOT's identification (Yang, Wei, Yang, NeurIPS 2021, sec. 3.1): masks of all objects as one map of vectors."""
+"""AOT's identification (Yang, Wei, Yang, NeurIPS 2021, sec. 4.1): masks of all objects as one map of vectors."""
 
 from __future__ import annotations
 

@@ -19,8 +19,9 @@ bootstrapped cross-entropy, half soft Jaccard), training with its own predicted 
 is EfficientNet-Lite0, started from OSVOS's parent; the bank is one vector a row, spread by one convolution for all rows
 (the paper's convolution has a filter for each), and serves as the output layer again: what one object teaches, all rows
 have learnt; the window's bias does not depend on the query. Added: a third block at stride 8 (as the authors' later
-MS-AOT has it), whose long-term memory is only the frames with given masks; at 240 lines a window of 7 cells is the
-paper's 15 at 480. Dropped: pre-training on static images. Slots are ordered: another order, other rows of the bank.
+MS-AOT has it), without self-attention, whose long-term memory is only the frames with given masks; at 240 lines a
+window of 7 cells of stride 16 is the paper's 15 at 480 (at stride 8 it reaches half as far). Dropped: pre-training on
+static images. Slots are ordered: another order, other rows of the bank.
 """
 
 from __future__ import annotations
@@ -177,7 +178,8 @@ class AOT:
     """AOT on a clip. passes: "one" for all objects together, "each" for one pass an object, merged at the end.
 
     every: how often a frame goes to long-term memory, 0: only frames with given masks ever do; room: how many of those
-    without, the latest; what is older is let go. More objects than the bank tells apart take further passes.
+    without, the latest; what is older is let go. Where an object is given late, that frame stays for ever, and with it
+    the estimates of the older objects of its pass. More objects than the bank tells apart take further passes.
     """
 
     task, causal, seed = "one-shot", True, 0
@@ -192,8 +194,7 @@ class AOT:
         """See Segmenter."""
         assert masks is not None, "a one-shot system needs the masks of its first frame"
         self.groups, self.time = [], 0
-        self.join(masks)
-        self.store(self.net.encode(frame[None]), given(masks), shown=True)
+        self.store(self.net.encode(frame[None]), given(masks), self.join(masks))
         return given(masks)
 
     @torch.no_grad()
@@ -203,18 +204,22 @@ class AOT:
         features = self.net.encode(frame[None])
         parts = [self.look(group, features) for group in self.groups]
         prob = parts[0] if len(parts) == 1 else soft_aggregate(torch.cat([p[1:] for p in parts]))
+        joined: list[Group] = []
         if new is not None:  # a mask that is given beats every estimate on its pixels
             prob = soft_aggregate(torch.cat([prob[1:] * ~new.any(0), given(new)[1:]]))
-            self.join(new)
-        self.store(features, prob, shown=new is not None)
+            joined = self.join(new)
+        self.store(features, prob, joined)
         return prob
 
-    def join(self, masks: Tensor) -> None:
-        """New objects: into the last group, or into new ones when it is full."""
+    def join(self, masks: Tensor) -> list[Group]:
+        """New objects: into the last group, or into new ones when it is full -> the groups that have got some."""
+        joined: dict[int, Group] = {}
         for mask in masks:
             if not self.groups or len(self.groups[-1].asked) == self.most:
                 self.groups.append(Group())
             self.groups[-1].asked.append(bool(mask.any()))
+            joined[id(self.groups[-1])] = self.groups[-1]
+        return list(joined.values())
 
     def look(self, group: Group, features: list[Tensor]) -> Tensor:
         """One pass: what the frame shows of a group's objects, k+1,H,W."""
@@ -222,8 +227,8 @@ class AOT:
         logits = self.net.decide(features, fine, deep, self.net.bank[None, : len(group.asked) + 1])[0]
         return softmax_over_objects(logits, torch.tensor(group.asked, device=logits.device))
 
-    def store(self, features: list[Tensor], prob: Tensor, shown: bool) -> None:
-        """The frame and its masks, K+1,H,W, into each group's memory; shown: some of the masks were given."""
+    def store(self, features: list[Tensor], prob: Tensor, shown: Sequence[Group]) -> None:
+        """The frame and its masks, K+1,H,W, into each group's memory; shown: groups of which some masks were given."""
         hard = F.one_hot(prob.argmax(0), len(prob)).permute(2, 0, 1).to(features[0])
         first = 1
         for group in self.groups:
@@ -236,7 +241,7 @@ class AOT:
                 *_, group.now = self.net.propagate(features, [], [], None, idents)
             group.last = self.net.remember(group.now, idents)
             group.now = None
-            if shown:
+            if group in shown:
                 group.shown.append((self.time, group.last))
             elif self.every and self.room and self.time % self.every == 0:
                 group.seen = [*group.seen, (self.time, group.last)][-self.room :]

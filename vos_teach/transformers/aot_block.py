@@ -1,4 +1,4 @@
-"""AOT's long short-term transformer block: what it looks at, and where whose each place is comes in (section 3.2)."""
+"""AOT's long short-term transformer block: what it looks at, and where whose each place is comes in (section 4.2)."""
 
 from __future__ import annotations
 

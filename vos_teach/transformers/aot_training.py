@@ -34,7 +34,7 @@ def shuffled(objects: int, count: int, clips: int, rng: np.random.Generator) -> 
 
 
 def objective(logits: Tensor, target: Tensor, there: Tensor, fraction: float) -> Tensor:
-    """Half cross-entropy of the hardest pixels, half one minus soft Jaccard (section 4 of the paper).
+    """Half cross-entropy of the hardest pixels, half one minus soft Jaccard (section 5 of the paper).
 
     logits B,K+1,H,W; target B,H,W int64 of slots, 255 ignored; there B,K bool: slots in use. In a frame that does not
     show an object the Jaccard index has no gradient and is left out.

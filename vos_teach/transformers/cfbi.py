@@ -206,8 +206,8 @@ class CFBI:
         self.asked = torch.cat([self.asked, new.flatten(1).any(1)])
         first, last = ([(e, F.pad(labels, (0, 0, 0, 0, 0, len(new)))) for e, labels in part] for part in self.past)
         e, labels = memory(features[-1][0], self.masks)
-        if len(new):  # older objects are only estimates there
-            first.append((e, torch.cat([labels[:1], torch.zeros_like(labels[1 : -len(new)]), labels[-len(new) :]])))
+        if len(new):  # background and older objects are only estimates there: for ever holds what was given
+            first.append((e, torch.cat([torch.zeros_like(labels[: -len(new)]), labels[-len(new) :]])))
         self.past = first, [*last, (e, labels)][-self.net.recent :]
         return result
 

@@ -5,9 +5,10 @@ A policy says which frames memory holds while frame t is segmented. It is a plai
     def mine(t: int) -> list[int]: return [0, t - 1]
 
 What a policy leaves out for one frame is let go and does not come back, even if it asks for it again. Frames in which a
-mask was GIVEN are never let go: nothing else in memory is known to be true. Beyond that a bank may hold at most `limit`
-frames; when it is full the oldest frame without a given mask goes first. So a long video costs no more than a short
-one, and what is forgotten is the middle of the past, neither its beginning nor its end.
+mask was GIVEN are never let go: nothing else in memory is known to be true (where an object is given late, what is
+stored of the others in that frame is still an estimate). Beyond that a bank may hold at most `limit` frames; when it is
+full the oldest frame without a given mask goes first. So a long video costs no more than a short one with as many given
+frames, and what is forgotten is the middle of the past, neither its beginning nor its end.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from vos_teach.clip import Clip, VosError
 
 Policy = Callable[[int], Collection[int]]  # t -> the frames to hold while frame t is segmented; 0 is the first
 STRIDE = 16
+LEAST = 1e-3  # of the nearest cell's weight: a cell that weighs less is not read
 
 
 def frames(first: bool = True, last: bool = False, every: int | None = None) -> Policy:
@@ -190,7 +192,8 @@ def over_pixels(weights: Tensor, frame: Tensor) -> Tensor:
 
 
 class Reads:
-    """An affinity that notes which cells of which frames are ever among the top_k of any query position.
+    """An affinity that notes which cells of which frames are ever among the top_k of any query position, and weigh at
+    least LEAST of the nearest one's weight.
 
     bank: () -> the bank that it reads. Frames count from when they can be read.
     """
@@ -202,9 +205,9 @@ class Reads:
     def __call__(self, mk: Tensor, qk: Tensor) -> Tensor:
         """See the operators."""
         affinity = self.affinity(mk, qk)  # ...,N,M
-        best = affinity.topk(min(self.top_k, affinity.shape[-2]), dim=-2).indices  # ...,k,M
-        hit = torch.zeros(affinity.shape[:-1], dtype=torch.bool, device=affinity.device)
-        hit.scatter_(-1, best.flatten(-2), True)  # ...,N
+        weight, best = affinity.topk(min(self.top_k, affinity.shape[-2]), dim=-2)  # ...,k,M
+        read = (weight >= LEAST * weight[..., :1, :]).to(affinity)
+        hit = torch.zeros_like(affinity[..., 0]).scatter_reduce(-1, best.flatten(-2), read.flatten(-2), "amax") > 0
         times = self.bank().times
         for t, cells in zip(times, hit.chunk(len(times), -1), strict=True):
             before = self.cells.get(t)
@@ -220,9 +223,10 @@ class Reads:
 
 
 def share_read(system: Any, clip: Clip, height: int | None = None, top_k: int = 20, seed: int = 0) -> float:
-    """The share of memory that is ever read on a clip: a cell is, if it is among the top_k of any pixel of any frame.
+    """The share of memory that is ever read on a clip: a cell is, if it is among the top_k of any pixel of any frame,
+    with a weight of at least LEAST of the nearest one's.
 
-    STCN's question to the dot product (Cheng et al., NeurIPS 2021, section 3.3): a key of large norm is in everyone's
+    STCN's question to the dot product (Cheng et al., NeurIPS 2021, section 4): a key of large norm is in everyone's
     top_k, and the others are stored for nothing.
     """
     reads, own = Reads(system.net.affinity, lambda: system.bank, top_k), system.net.affinity

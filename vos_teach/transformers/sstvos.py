@@ -104,7 +104,9 @@ class Network(cfbi.Network):
         places after the last layer, C,h,w.
         """
         first, last = past
-        known = [*first, *(m for m in last if all(m[0] is not f[0] for f in first))]  # each frame once
+        newest = {id(e): its for e, its in last}  # of a frame that is in both, the latest labels: they are complete
+        known = [(e, newest.get(id(e), its)) for e, its in first]
+        known += [m for m in last if all(m[0] is not e for e, _ in first)]  # each frame once
         labels = torch.stack([its for _, its in known], 1).to(now)  # K+1,T-1,h,w
         x = self.place(torch.stack([*(e for e, _ in known), now]) * (len(now) ** 0.5 / 2))  # T,C,h,w, from variance 1
         roles = [0] * len(first) + [1] * (len(known) - len(first)) + [2]

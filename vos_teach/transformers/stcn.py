@@ -48,9 +48,9 @@ LIMIT = 8  # frames in memory: at 240 lines more than these would cost more than
 LIGHT = (24, 40, 64)  # channels of our value encoder at strides 4, 8 and 16
 
 
-SMALL = Config(writer="light", weights="stcn")
+SMALL = Config(writer="light", weights="stcn", limit=LIMIT)
 SCALES = {"toy": SMALL, "small": SMALL,
-          "paper": Config("resnet50", "resnet18", 64, 512, 512, 3, (512, 256, 256), None)}
+          "paper": Config("resnet50", "resnet18", 64, 512, 512, 3, (512, 256, 256), None, None)}
 
 
 class Network(stm.Network):
@@ -109,7 +109,7 @@ def with_biases(trunk: Backbone) -> Backbone:
 class STCN(stm.STM):
     """STCN on a clip: all objects at once. top_k: memory cells that count for a pixel, None: all; the rest: see STM."""
 
-    def __init__(self, net: Network, policy: str | Policy = "first+every", limit: int | None = LIMIT,
+    def __init__(self, net: Network, policy: str | Policy = "first+every", limit: int | None = None,
                  aggregate: Callable[[Tensor], Tensor] = soft_aggregate, device: str = "cpu",
                  top_k: int | None = TOP_K):
         super().__init__(net, policy, limit, aggregate, device)
@@ -118,13 +118,12 @@ class STCN(stm.STM):
 
 def stcn(device: str = "cpu", scale: str = "small", weights: str | None = None, init: str = "trained",
          affinity: Affinity = l2_affinity, aggregate: Callable[[Tensor], Tensor] = soft_aggregate,
-         policy: str | Policy = "first+every", limit: int | None = LIMIT, read: Read = readout,
-         top_k: int | None = TOP_K, **changes: Any) -> STCN:
+         policy: str | Policy = "first+every", read: Read = readout, top_k: int | None = TOP_K, **changes: Any) -> STCN:
     """Build STCN. Options as of `stm`, and top_k: memory cells that count for a pixel, None for all."""
     config = configured(SCALES, scale, None, None, changes)
     net = started("stcn", lambda pretrained: new_network(config, pretrained, affinity, read), init,
                   weights or config.weights)
-    return STCN(net, policy, limit, aggregate, device, top_k)
+    return STCN(net, policy, config.limit, aggregate, device, top_k)
 
 
 def stcn_dot(device: str = "cpu", scale: str = "small", weights: str | None = None, **options: Any) -> STCN:

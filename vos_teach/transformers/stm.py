@@ -54,7 +54,7 @@ class Config:
     """One configuration per scale; key, value, query: channels of keys, of memory's values, of the query's.
 
     writer: the backbone that writes into memory; widths: of the paper's decoder at strides 16, 8 and 4; None: the
-    course's decoder.
+    course's decoder; limit: frames in memory, at most; None: as in the paper, no bound.
     """
 
     backbone: str = "lite0"
@@ -65,10 +65,11 @@ class Config:
     kernel: int = 1  # of the keys' convolution
     widths: tuple[int, int, int] | None = None
     weights: str | None = "stm"  # those that ship
+    limit: int | None = 16
 
 
 SCALES = {"toy": Config(), "small": Config(),
-          "paper": Config("resnet50", "resnet50", 128, 512, 512, 3, (256, 256, 256), None)}
+          "paper": Config("resnet50", "resnet50", 128, 512, 512, 3, (256, 256, 256), None, None)}
 
 
 class Seen(NamedTuple):
@@ -184,14 +185,14 @@ class Network(nn.Module):
 
 
 class STM:
-    """STM on a clip: all objects at once. policy: which frames memory holds; limit: how many at most.
+    """STM on a clip: all objects at once. policy: which frames memory holds; limit: how many at most, None: no bound.
 
     truth: t -> K,h,w masks of frame t, to be remembered instead of those that were predicted; None: as published.
     """
 
     task, causal, seed = "one-shot", True, 0
 
-    def __init__(self, net: Network, policy: str | Policy = "first+last+every", limit: int | None = 16,
+    def __init__(self, net: Network, policy: str | Policy = "first+last+every", limit: int | None = None,
                  aggregate: Callable[[Tensor], Tensor] = soft_aggregate, device: str = "cpu"):
         self.net, self.device, self.aggregate = net.to(device).eval(), device, aggregate
         self.policy, self.limit, self.bank = chosen(policy), limit, Bank(chosen(policy), limit)
@@ -238,14 +239,14 @@ class STM:
 
 def stm(device: str = "cpu", scale: str = "small", weights: str | None = None, init: str = "trained",
         affinity: Affinity = dot_affinity, aggregate: Callable[[Tensor], Tensor] = soft_aggregate,
-        policy: str | Policy = "first+last+every", limit: int | None = 16, read: Read = readout, **changes: Any) -> STM:
+        policy: str | Policy = "first+last+every", read: Read = readout, **changes: Any) -> STM:
     """Build STM. weights: a safetensors file instead of the one that ships; init: "trained", or "imagenet": a memory
-    that is not trained; affinity, read, aggregate: the operators; policy, limit: see STM; changes: fields of Config.
+    that is not trained; affinity, read, aggregate: the operators; policy: see STM; changes: fields of Config.
     """
     config = configured(SCALES, scale, None, None, changes)
     net = started("stm", lambda pretrained: new_network(config, pretrained, affinity, read), init,
                   weights or config.weights)
-    return STM(net, policy, limit, aggregate, device)
+    return STM(net, policy, config.limit, aggregate, device)
 
 
 def new_network(config: Config, pretrained: bool, affinity: Affinity = dot_affinity, read: Read = readout) -> Network:
@@ -256,7 +257,7 @@ def new_network(config: Config, pretrained: bool, affinity: Affinity = dot_affin
 def recipe(sources: Sequence[Source], scale: str = "small", steps: int = 3600, batch: int = 2,
            size: tuple[int, int] = (192, 320), device: str = "cpu", trunk: str | None = "osvos",
            **changes: Any) -> Recipe:
-    """Both parts of the training, stills first (section 3.6): what `vos-teach train stm` runs. size: of the crops.
+    """Both parts of the training, stills first (section 3.5): what `vos-teach train stm` runs. size: of the crops.
 
     trunk: weights whose trunk both encoders start from; None: ImageNet's, as for other backbones than the default;
     changes: fields of Config.

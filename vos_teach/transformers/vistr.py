@@ -16,10 +16,11 @@ mask head with the attention maps. DETR needs hundreds of epochs to start; here 
 Changed for that: five queries for the clip instead of ten a frame, learnt each as one vector and the frame's sine;
 trunk, pixel decoder and first mask are those of FusionSeg's appearance stream (what stands out), and the queries' part
 is added to it; the attention maps are supervised after every layer of the decoder, and a box is where such a map lies
-(its mean and spread), plus a correction. ResNet is EfficientNet-Lite0; instances have no category, only "there or not".
+(its mean and spread), plus a correction. Masks learn by cross-entropy and soft Jaccard (focal and dice in the paper).
+ResNet is EfficientNet-Lite0; instances have no category, only "there or not".
 
-A window has six frames. Longer clips take windows that share three, matched by their masks in those and averaged there:
-no frame is left out. First comes the query with the greatest score; others below 1/2 stay empty.
+A window has six frames. Longer clips take windows that share three, matched by masks and scores in those and averaged
+there: no frame is left out. First comes the query with the greatest score; others below 1/2 stay empty.
 """
 
 from __future__ import annotations

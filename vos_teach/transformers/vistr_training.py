@@ -49,6 +49,13 @@ def instances(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return masks.float(), present.view(g, t).T, box.view(g, t, 4).transpose(0, 1)
 
 
+def largest(labels: Tensor, most: int) -> Tensor:
+    """Labels T,H,W with the `most` instances that cover most of the clip; the others become background."""
+    ids, count = labels[(labels > 0) & (labels != VOID)].unique(return_counts=True)
+    small = ids[count.argsort(descending=True, stable=True)[most:]]
+    return torch.where(torch.isin(labels, small), 0, labels)
+
+
 def cost(score: Tensor, box: Tensor, target: Tensor) -> Tensor:
     """What it costs to give a query an instance: scores T,Q (logits), boxes T,Q,4, the instances' T,G,4 -> T,Q,G."""
     far = (box[:, :, None] - target[:, None]).abs().sum(-1)
@@ -59,15 +66,16 @@ def cost(score: Tensor, box: Tensor, target: Tensor) -> Tensor:
 def sequence_loss(net: Any, frames: Tensor, labels: Tensor, match: Match) -> Tensor:
     """The loss of a batch of clips: B,T,3,H,W and labels B,T,H,W of slots -> scalar.
 
-    match is asked once for each clip, of the last layer's boxes. Frames that do not show a matched instance teach
-    neither box nor mask nor score; queries without an instance learn that nobody is there.
+    match is asked once for each clip, of the last layer's boxes; where there are more instances than queries, the
+    largest ones count. Frames that do not show a matched instance teach neither box nor mask nor score; queries without
+    an instance learn that nobody is there.
     """
     answer, draw = net(frames)
     wanted = torch.zeros_like(answer.scores)
     weight = torch.full_like(wanted, NOBODY)
     pairs, truth, places, goals = [], [], [], []  # of matched queries; of the frames in which they are shown
     for b in range(len(frames)):
-        masks, present, target = instances(labels[b])
+        masks, present, target = instances(largest(labels[b], answer.scores.shape[-1]))
         with torch.no_grad():
             price = cost(answer.scores[b], answer.boxes[-1][b], target)
         for q, g in match(price, present):
