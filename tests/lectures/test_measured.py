@@ -127,16 +127,19 @@ def test_stage_5s_systems_and_claims_are_told(measured, tmp_path):
     slopes = {kind: {"seconds": 1.9, "MiB": None, "scores": 2.0} for kind in ("dense", "grid")}
     (tmp_path / "sparse.json").write_text(json.dumps({
         "exponents": {"T": slopes}, "target": [8, 30, 54], "cheaper": {"seconds": 40.0, "MiB": 90.0}, "channels": 32,
+        "than fused": {"seconds": 16.0, "MiB": 0.5}, "block": [3, 12, 20],
         "patterns": {"grid": {"hops": 3, "heard": []}, "strided": {"hops": None, "heard": []}}}))
     (tmp_path / "backbone.json").write_text(json.dumps({
         "seconds": {"STCN, 1 object": 0.08, "its backbone alone": 0.04}, "ratios": {"STCN / backbone": 2.0},
         "limits": {"STCN / backbone": 2.5}, "clip": "toy-5-objects", "frames": 30, "height": 240}))
     text = measured.fill(page(measured, 5), {**found, **measured.claims([tmp_path], 5)}, 5)
     assert "| toy, back | first | 0.650 | 0.400 | - | - |" in text
-    assert "- STCN, toy, back: all three beside the first alone +0.050 (+0.100, +0.000): memory **counts**" in text
+    assert ("- STCN, toy, back: all three beside the first alone +0.050 (+0.100, +0.000): memory **counts**, "
+            "above with 1 of 2 seeds") in text
     assert "| distance (STCN) | 0.750 | 0.700 | 40.0% | 90.0% | 0.050 |" in text and "2 sequences" in text
     assert "| AOT | 0.110 | 0.120 | 0.130 | 0.140 | 0.150 | +36% | 10.0 | 0.600 |" in text
     assert "| T | 1.90, - | 1.90, - |" in text and "**1/40.0** of dense" in text and "strided never" in text
+    assert "a block of 3x12x20" in text and "1/16.0 of its time, and 2.0 times its memory" in text
     assert "STCN / backbone **2.00** (at most 2.5 was asked for)" in text
     assert text.count("Not measured yet") == 1, "composites"
     for where in range(len(text)):
