@@ -157,15 +157,16 @@ show.difference(copied[t], clip.masks[t], clip.frames[t], title=f"Frame {t}: J =
 # %% [markdown] quiz="lab0.q_first_frame" points=1
 # **DAVIS leaves the first frame out of a one-shot score (and the last one). Why the first?**
 #
-# - a) Its mask is often annotated badly.
+# - a) Its mask was given, so every system would score 1 there.
+#   Right: A value that is 1 for everybody measures nobody. It would flatter the mean, most of all on short clips. In
+#   zero-shot nothing is given, so there all frames count.
+# - b) Its mask is often annotated badly, being the first that the annotators drew.
 #   Wrong: It is annotated like all others. Think of who knows that mask.
-# - b) Its mask was given, so every system would score 1 there and the mean would be flattered.
-#   Right: A value that is 1 for everybody measures nobody, and it flatters short clips most. In zero-shot nothing is
-#   given, so there all frames count.
-# - c) Systems need a frame to warm up.
+# - c) Systems need a frame to warm up before they can be judged.
 #   Wrong: No system is excused anything. The frame says nothing about the system, because its answer was handed out.
-# - d) J is not defined there.
-#   Wrong: J is defined for any two masks, and it is exactly 1 here. That is the trouble.
+# - d) J compares a frame with the one before, so it is not defined there.
+#   Wrong: J compares an answer with the truth of the same frame. It is defined here, and it is exactly 1. That is the
+#   trouble.
 
 # %% [markdown]
 # ## 3. The boundary map
@@ -382,13 +383,13 @@ figure
 #
 # - a) Both fall to about one half.
 #   Wrong: Look at the curves above for n = 2. One of them has not moved.
-# - b) J stays near 1 and F falls to near 0.
+# - b) J stays near 1 and F falls to near 0, since only the outline is off.
 #   Wrong: That is the other way round. Most of a thin structure's area is within two pixels of its boundary.
-# - c) J falls below one half and F stays at 1.
+# - c) Neither moves: two pixels are within the tolerance.
+#   Wrong: Only F has a tolerance. J counts pixels, and these are other pixels.
+# - d) J falls below one half and F stays at 1.
 #   Right: The tubes are hardly wider than the shift, so little overlaps; but every boundary pixel has its counterpart
 #   two pixels on, which is just within the tolerance.
-# - d) Neither moves: two pixels are within the tolerance.
-#   Wrong: Only F has a tolerance. J counts pixels, and these are other pixels.
 
 # %% [markdown]
 # ## 6. Over time: recall and decay
@@ -482,13 +483,13 @@ show.curves({s: published("drift-straight", s, "J") for s in ("osvos", "masktrac
 #
 # - a) Nothing: the mean is the same, so they are equally good.
 #   Wrong: Equally good on these 80 frames. Think of frame 160.
-# - b) The second one is slower.
-#   Wrong: Decay is about quality over time; it does not measure seconds.
-# - c) The first is about equally good all along; the second begins well and is losing the object, so on a longer clip
-#   it would be worse.
-#   Right: The mean hides the order of the values, decay shows it. Errors that feed themselves (a mask that is passed on
-#   from frame to frame) look like this.
-# - d) The second has the better boundary.
+# - b) The second is slower, so its masks come later and later behind the object.
+#   Wrong: Decay measures no time: it is what J loses from the first quarter to the last. Masks that always trail by the
+#   same amount have a decay near 0.
+# - c) The first stays much the same; the second begins well and is losing the object.
+#   Right: The mean hides the order of the values, decay shows it. On a longer clip the second would be worse. Errors
+#   that feed themselves (a mask that is passed on from frame to frame) look like this.
+# - d) The first has the better outline; thin parts of the other's masks decay.
 #   Wrong: Decay of J knows nothing of the boundary; F measures that.
 
 # %% [markdown]
@@ -603,14 +604,14 @@ show.frames(story["look-alike"], {"truth": story["look-alike"].masks, "copy-flow
 #
 # - a) Yes: without the mask nobody could know which object is meant.
 #   Wrong: In DAVIS-2016 there is usually one thing that stands out. Guess that, and see the table above.
-# - b) No. One object is annotated per clip, and mostly it is the one that stands out; a system that ignores the mask
-#   can score high. Ask it for another object of the same clip and see whether the answer changes.
-#   Right: A measure on data without rivals cannot see the difference. Several objects in a clip (DAVIS-2017), or
-#   composites, can.
-# - c) No: 0.80 is below the published figures, so it proves nothing.
-#   Wrong: A higher figure would prove it no better. It is the data that cannot tell.
-# - d) Yes, if its F is high as well.
+# - b) Yes, if its F is as high: a sharp outline must have been shown to it.
 #   Wrong: A sharp outline of the object that stands out is still found without the mask.
+# - c) No: 0.80 is below the best published figures, so it proves nothing yet.
+#   Wrong: A higher figure would prove it no better. It is the data that cannot tell.
+# - d) No: a system that ignores it and takes what stands out can score high.
+#   Right: One object is annotated per clip, and mostly it is the one that stands out: a measure on data without rivals
+#   cannot see the difference. Ask for another object of the same clip and see whether the answer changes. Several
+#   objects in a clip (DAVIS-2017), or composites, make that possible.
 
 # %% [markdown]
 # ## 8. Several objects, and your own five seconds
@@ -670,31 +671,29 @@ for system in SYSTEMS:
 # **A data set has one clip with 1 object (J = 0.9) and one with 4 objects (J = 0.5 each). DAVIS-2017's figure is 0.58.
 # Why the mean over objects, and not over the two clips (0.70)?**
 #
-# - a) Because large objects count for more then.
+# - a) Because large objects, which the eye sees first, count for more then.
 #   Wrong: Each object counts once, whatever its size; J of each is divided by its own union.
-# - b) Because what is asked is always one object: each is a task of its own. Averaged over clips, an object in a
-#   crowd, the hard case, would count a quarter of one that is alone.
-#   Right: Five tasks were set, so five results are averaged. The mean over clips would reward a system for the easy,
-#   lonely objects.
-# - c) Because background would count otherwise.
+# - b) Because each object is a task of its own: five tasks, five results.
+#   Right: What is asked is always one object. Averaged over clips, an object in a crowd, the hard case, would count a
+#   quarter of one that is alone, and a system would be rewarded for the easy, lonely objects.
+# - c) Because the mean over clips would count the background of each clip, too.
 #   Wrong: The background is no object and has no J, neither way.
-# - d) It makes no difference; it is only faster.
-#   Wrong: Here it is 0.58 against 0.70.
+# - d) Because every frame ought to count once, and clips differ in length.
+#   Wrong: Frames are averaged within each object first. After that a long clip counts no more than a short one.
 
 # %% [markdown] quiz="lab0.q_2016_2017" points=1
 # **DAVIS-2016 annotates one instance per clip. DAVIS-2017 has 90 videos for training and validation and 30 more for its
 # test-dev set, with several instances each. What changes most for a system?**
 #
-# - a) Only the number of videos: more training data.
+# - a) It must tell objects apart that look alike and touch.
+#   Right: Which of them is asked for now matters, and each pixel goes to one object at most: figure against ground
+#   becomes one against the others. Systems that know one object only must run once per object and then settle who gets
+#   which pixel, and J falls: OSVOS from J 79.8 and F 80.6 (2016) to a J&F of 60.3 (2017), as published.
+# - b) Only the number of videos: it has more to learn from.
 #   Wrong: That too, but it was possible before to win without knowing which object was meant.
-# - b) It must tell objects apart that look alike and touch: which of them is asked for now matters, and each pixel goes
-#   to one object at most.
-#   Right: Figure against ground becomes one against the others. Systems that know one object only must run once per
-#   object and then settle who gets which pixel, and J falls: OSVOS from J 79.8 and F 80.6
-#   (2016) to a J&F of 60.3 (2017), as published.
-# - c) Void pixels are introduced, so J is computed differently.
+# - c) Void pixels are introduced, so J is computed over fewer pixels.
 #   Wrong: The measure is the same. In 2017's one-shot protocol 255 simply counts as background.
-# - d) F replaces J.
+# - d) F replaces J, since objects that touch differ by their outlines only.
 #   Wrong: Both are reported, and their mean ranks the systems.
 
 # %% [markdown]
@@ -879,14 +878,15 @@ for system in ("copy-flow", "osvos"):
 # - a) Scale makes figures more precise; unseen categories test whether the annotators were consistent.
 #   Wrong: More data does give steadier figures, but the systems changed more than the figures did. And "unseen" is
 #   about the system's training, not about the annotators.
-# - b) Scale lets networks learn motion and memory from video itself instead of from single images; unseen categories
-#   test whether what they learned holds for things they never saw, or is a recogniser of known classes.
-#   Right: Recurrent networks and memories need thousands of clips. The price shows in the gap: S2S loses 18 points from
-#   seen to unseen, OSVOS, which learns the object anew from its first frame, loses 6.
-# - c) Scale makes online learning faster; unseen categories are the fast-moving objects.
+# - b) Scale makes online learning faster; unseen categories are the fast-moving objects.
 #   Wrong: Fine-tuning on one frame takes as long as before, and categories are kinds of things, not motions.
-# - d) Nothing for one-shot: the object is given by its mask, so categories do not matter.
-#   Wrong: They should not, and that is just what the unseen figure tests. Look at the gap of S2S.
+# - c) Scale lets networks learn from video itself; unseen categories test whether that holds for new kinds of things.
+#   Right: Motion and memory are then learnt, not imitated on single images: recurrent networks and memories need
+#   thousands of clips. What they learnt may still be a recogniser of known classes, and the price shows in the gap: S2S
+#   loses 18 points from seen to unseen, OSVOS, which learns the object anew from its first frame, loses 6.
+# - d) Nothing for one-shot: the object is given by its mask, so neither scale nor categories matter.
+#   Wrong: Categories should not, and that is just what the unseen figure tests. Look at the gap of S2S, which has
+#   learnt from all those videos and leads on seen ones.
 
 # %% [markdown]
 # ## 12. What you take along

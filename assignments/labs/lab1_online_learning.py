@@ -407,15 +407,15 @@ slider(after, steps_taken=(0, len(MARKS) - 1, 1, 0))
 # %% [markdown] quiz="lab1.q_limits" points=1
 # **Which of these is a limit of online learning that more fine-tuning steps cannot cure?**
 #
-# - a) The mask of frame 0 is not matched well enough.
+# - a) The mask of frame 0 is matched badly along the outline.
 #   Wrong: that is just what steps do cure. After a minute frame 0 is known by heart.
-# - b) A look-alike in a later frame is segmented as well, because the network knows the object by its look only.
+# - b) The learning rate is so small that the network stays close to the parent.
+#   Wrong: a small rate needs more steps, so more steps do cure it.
+# - c) The object is small, so it hardly counts in the loss.
+#   Wrong: the class-balanced loss takes care of that, at any size and from the first step.
+# - d) A look-alike is segmented as well, since the network knows only the look.
 #   Right: each frame is judged by colour and texture alone, and the twin has the same ones. Only where the object was a
 #   moment ago could tell them apart, and nothing of that is kept.
-# - c) The learning rate is too small.
-#   Wrong: a small rate needs more steps, so more steps do cure it.
-# - d) The object is small, so it hardly counts in the loss.
-#   Wrong: the class-balanced loss takes care of that, at any size and from the first step.
 
 # %% [markdown]
 # ## 5 How can one frame be enough?
@@ -461,13 +461,13 @@ show.frames(hard, {f"{start}, {STEPS}": run(f"{start}, {STEPS} steps", hard).mas
 # - a) Because augmentation turns one frame into a training set that shows every later pose.
 #   Wrong: flips, turns and zooms help, but they never show the other side of the object. From scratch the same
 #   augmented frame does not get you there: look at your first row.
-# - b) Because nearly all was learnt before: features from ImageNet, what objects look like from the parent. The frame
-#   only has to say which one, and its thousands of labelled pixels are enough for that.
-#   Right: and the test is kind as well, since the later frames show the very same object. Your ablation says how much
-#   each training is worth.
-# - c) Because a network with few parameters cannot overfit.
+# - b) Because nearly all was learnt before, and the frame only has to say which object is meant.
+#   Right: features come from ImageNet, what objects look like from the parent, and for the rest the frame's thousands
+#   of labelled pixels are enough. The test is kind as well, since the later frames show the very same object. Your
+#   ablation says how much each training is worth.
+# - c) Because a network with so few parameters cannot overfit, not even to a single frame.
 #   Wrong: it has hundreds of thousands of them and does overfit to this object. That is the method, not an accident.
-# - d) Because the class-balanced loss acts as a regulariser.
+# - d) Because the class-balanced loss is a regulariser: the background keeps the object's weights small.
 #   Wrong: it says how much each class counts. It does not keep the network from learning the frame by heart.
 
 # %% [markdown]
@@ -512,18 +512,17 @@ for measure in ("J", "T"):
 # %% [markdown] quiz="lab1.q_flicker" points=1
 # **Why does a result flicker although each of its frames looks right?**
 #
-# - a) Because J is computed wrongly.
+# - a) Because J is computed wrongly: it ought to be low where masks jump.
 #   Wrong: J is right, but it looks at one frame at a time. It cannot see a change between frames.
-# - b) Because each frame is segmented independently: small errors along the rim fall differently in every frame, and
-#   nothing ties one mask to the next.
-#   Right: an error of two pixels costs hardly any J. When it jumps from side to side at 25 frames a second, the eye
-#   sees nothing else.
-# - c) Because the fine-tuning was too short.
+# - b) Because the fine-tuning was too short: with more steps the outline comes to rest.
 #   Wrong: longer fine-tuning makes single frames better. It never sees two frames together, so it cannot learn to be
 #   steady.
-# - d) Because the frames of a video differ in noise, and a better camera would cure it.
+# - c) Because the frames of a video differ in noise, and a better camera would cure it.
 #   Wrong: noise is one reason why errors differ, but turning, light and background change from frame to frame with any
 #   camera.
+# - d) Because each frame is segmented by itself, and nothing ties one mask to the next.
+#   Right: small errors along the rim fall differently in every frame. An error of two pixels costs hardly any J; when
+#   it jumps from side to side at 25 frames a second, the eye sees nothing else.
 
 # %% [markdown]
 # ## 7 OnAVOS: go on learning while you watch
@@ -648,14 +647,14 @@ keep(lab, "lab1.online_targets", online_targets)
 # %% [markdown] quiz="lab1.q_onavos" points=1
 # **Why does OnAVOS train on frame 0 in four of five steps, even while it adapts to frame 100?**
 #
-# - a) Because frame 0 is the only frame whose mask is certainly true: mixed in, it keeps small errors of the network's
-#   own targets from adding up.
-#   Right: learning from your own answers alone drifts, since each error becomes the next lesson. Frame 0 is the anchor.
+# - a) Because frame 0 is the only frame whose mask is certainly true.
+#   Right: mixed in, it keeps small errors of the network's own targets from adding up. Learning from your own answers
+#   alone drifts, since each error becomes the next lesson. Frame 0 is the anchor.
 # - b) Because frame 0 is already in memory, which saves time.
 #   Wrong: a step costs the same on either frame. It is done for what it teaches, not for its price.
-# - c) Because the object usually comes back to its first pose.
+# - c) Because the object usually comes back to its first pose, and must then be known.
 #   Wrong: it may or may not; the rule makes no use of it.
-# - d) Because the optimiser needs batches of five.
+# - d) Because the optimiser needs batches of five, and there is only one new frame.
 #   Wrong: each step has a batch of one; the number five only says how often the current frame takes its turn.
 
 # %% [markdown]
@@ -785,16 +784,17 @@ keep(lab, "lab1.mask_gaussian", mask_gaussian)
 # %% [markdown] quiz="lab1.q_slow" points=1
 # **Why are techniques with online learning so much slower than those without?**
 #
-# - a) Their networks are larger.
+# - a) Their networks are larger, so that each forward pass takes longer.
 #   Wrong: your OSVOS and your OSMN have about the same trunk. Compare the two columns of seconds: forward passes cost
 #   alike.
-# - b) They train at test time: hundreds of steps, each about three forward passes, for every object of every video, and
-#   nothing of it is of use to the next one.
-#   Right: the others spent that work once, offline, on learning how to be told. At test time a forward pass is all that
-#   is left.
-# - c) They look at each frame twice.
-#   Wrong: OSVOS looks once. What costs is what happens before the second frame.
-# - d) They need the truth of more frames.
+# - b) They train at test time, anew for every object of every video.
+#   Right: that is hundreds of steps, each about three forward passes, and nothing of it is of use to the next object.
+#   The others spent that work once, offline, on learning how to be told. At test time a forward pass is all that is
+#   left.
+# - c) They run over each video twice, once to learn it and once to answer.
+#   Wrong: they run over it once. OSVOS learns before the second frame and never again, OnAVOS goes on as it watches; it
+#   is the training that costs.
+# - d) They need the true masks of more frames, and are fitted to each of them.
 #   Wrong: all of them get the mask of frame 0 and nothing else.
 
 # %% [markdown] quiz="lab1.q_modulation" points=1
@@ -802,11 +802,11 @@ keep(lab, "lab1.mask_gaussian", mask_gaussian)
 #
 # - a) gamma, since it was made from a picture of just this zebra.
 #   Wrong: the twin has the same stripes, so the same channels answer. gamma says which kind of look is meant.
-# - b) beta, since it says where the object was a frame ago.
-#   Right: only the place differs. And you see the risk: when the two cross, the place no longer tells either.
-# - c) Fine-tuning on frame 0.
+# - b) Fine-tuning on frame 0, which learns how its stripes run.
 #   Wrong: OSMN does none.
-# - d) The class-balanced loss.
+# - c) beta, since it says where the object was a frame ago.
+#   Right: only the place differs. And you see the risk: when the two cross, the place no longer tells either.
+# - d) The class-balanced loss, since it weighs the one against the other.
 #   Wrong: a loss acts in training. At test time there is none.
 
 # %% [markdown]

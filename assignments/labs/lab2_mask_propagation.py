@@ -299,15 +299,15 @@ over_time(FED, twins)
 # %% [markdown] quiz="lab2.q_masks" points=1
 # **Why does MaskTrack feed back masks of 0 and 1, and not its own probabilities?**
 #
-# - a) Because probabilities would need more memory.
+# - a) Because probabilities would need more memory than a mask.
 #   Wrong: one number a pixel either way.
 # - b) Because gradients could flow through probabilities into earlier frames.
 #   Wrong: nothing is trained while it tracks, so no gradient flows anywhere.
-# - c) Because masks are what it was trained on; a value in between is an input that it has never seen, and nobody can
-#   promise what comes of it.
-#   Right: and the threshold throws small doubts away at every frame. Here probabilities did no harm, logits did. A
-#   network that is trained through time (stage 4) may feed back what it likes, since it has learnt what that means.
-# - d) Because J is computed on masks.
+# - c) Because masks are the kind of hint that it was trained on.
+#   Right: a value in between is an input that it has never seen, and nobody can promise what comes of it. And the
+#   threshold throws small doubts away at every frame. Here probabilities did no harm, logits did. A network that is
+#   trained through time (stage 4) may feed back what it likes, since it has learnt what that means.
+# - d) Because J is computed on masks, and what is fed back should be what is scored.
 #   Wrong: J is taken of the answer. What is fed back is another matter, and could be anything.
 
 # %%
@@ -361,15 +361,15 @@ show.frames(away, {"truth": away.masks, "osvos": run("osvos", away).masks, "refi
 # **The object leaves the frame. What does a mask-propagation system without fine-tuning do when it comes back on the
 # other side?**
 #
-# - a) It finds it at once, since the network knows its look.
+# - a) It is led to where the object left: it takes what is there, or finds nothing.
+#   Right: its hint still points there, and *there* is wrong: it takes what is there now for the object, or it finds
+#   nothing until the object passes there. It would need to know what to look for, and when to say "lost".
+# - b) It finds it at once, since the network knows its look.
 #   Wrong: that was OSVOS, which was trained on frame 0. Nobody has told this network what the object looks like.
-# - b) It finds it, as the first mask is still in memory.
+# - c) It finds it after a few frames, as the first mask is still in memory.
 #   Wrong: the first mask went in once, at frame 1. All that is left of the past is the last mask.
-# - c) It stays empty until the end of the clip, since an empty mask was fed back.
+# - d) Its mask stays empty to the end of the clip, since an empty mask was fed back.
 #   Wrong: not by your third rule: the last mask that was not empty stays the hint. It would be so without that rule.
-# - d) Its hint still points to where the object left. Either it takes what is there now for the object, or it finds
-#   nothing until the object passes there.
-#   Right: the hint says where, and *there* is wrong. It would need to know what to look for, and when to say "lost".
 
 # %% [markdown]
 # ### How strong is the hint?
@@ -706,15 +706,15 @@ show.frames(twins, {name: run(name, twins).masks for name in ("osvos", "refine",
 # %% [markdown] quiz="lab2.q_images" points=1
 # **Why can MaskTrack be trained on single images, without any video?**
 #
-# - a) Because all that it ever sees of time is one mask that is a little wrong, and how a mask goes wrong from one
-#   frame to the next can be imitated on a still image.
-#   Right: so any data set of segmented images will do, and there are far more of those than of segmented videos.
-# - b) Because ImageNet holds frames of videos.
+# - a) Because ImageNet holds frames of videos, so its features know motion.
 #   Wrong: it does not, and classification would teach nothing about masks. The faked last mask is what stands for time.
-# - c) Because fine-tuning on frame 0 makes up for it.
+# - b) Because fine-tuning on frame 0 makes up for it.
 #   Wrong: your `refine` was not fine-tuned at all, and it tracked.
-# - d) Because the network is recurrent.
+# - c) Because the network is recurrent, and its state learns time as it runs.
 #   Wrong: it has no state and was not trained through time. The recursion is only in how you use it.
+# - d) Because a last mask that is a little wrong can be imitated on a still image.
+#   Right: one such mask is all that it ever sees of time. So any data set of segmented images will do, and there are
+#   far more of those than of segmented videos.
 
 # %%
 keep(lab, "lab2.training_pair", training_pair)
@@ -786,15 +786,15 @@ table([[name, *(one_step(name, dx) for dx in PUSHES)] for name in STRENGTH],
 # %% [markdown] quiz="lab2.q_learns" points=1
 # **What does such a network learn: to segment, or to correct a mask?**
 #
-# - a) To segment: the mask channel only speeds up training.
+# - a) To segment: it finds things by their looks, and the mask channel only speeds up training.
 #   Wrong: then nobody could tell it which of two twins is meant. On `look-alike` your `refine` knows, untrained on it.
-# - b) To correct: the image hardly matters.
+# - b) Both: how badly masks are spoiled in training decides how much of each.
+#   Right: hardly spoiled masks teach it to copy, wildly spoiled ones to ignore the mask. In between it takes the place
+#   from the mask and the outline from the image. In data in which each image shows a single thing, ignoring the mask is
+#   not even noticed; images with two things show it.
+# - c) To correct: it puts the mask's rim in order, and the image hardly matters.
 #   Wrong: that is what perfect masks teach, and you saw where it leads: the mask stays behind.
-# - c) Both, and the corruption decides how much of each: hardly spoiled masks teach it to copy, wildly spoiled ones to
-#   ignore the mask.
-#   Right: and in between it takes the place from the mask and the outline from the image. In data in which each image
-#   shows a single thing, ignoring the mask is not even noticed; images with two things show it.
-# - d) Neither: it learns optical flow.
+# - d) Neither: it learns how things move between two frames, which is optical flow.
 #   Wrong: it never sees a second frame.
 
 # %% [markdown]

@@ -48,7 +48,7 @@ from vos_teach.weights import load_into
 jaccard = recall_operator(lab, "lab0.jaccard")
 boundary_f = recall_operator(lab, "lab0.boundary_f")
 
-REAL = SCALE == "small" and len(lab.real) > 0  # real DAVIS, where it is present
+REAL = SCALE == "small" and len(lab.real) > 3  # real DAVIS, where four sequences of it are present
 CLIPS = dict(list(lab.real.items())[:4]) if REAL else dict(lab.clips)
 MAIN, *OTHERS = CLIPS  # their names
 HEIGHT = 240 if REAL else None  # real frames are made smaller, as the networks were trained
@@ -379,13 +379,13 @@ show.frames(fast, {"truth": fast.masks, "refine": run("refine", fast).masks,
 #
 # - a) From t-1 to t, since the object moves from there to here.
 #   Wrong: that flow belongs to pixels of frame t-1. It would be the one for throwing, with holes.
-# - b) From t to t-1: each pixel of the new frame must know where it came from.
+# - b) From t to t-1, since each pixel of frame t must know where it came from.
 #   Right: out(p) = mask(p + f(p)) is asked for every p of frame t, so the arrows must stand in frame t.
-# - c) Either, as one is minus the other.
+# - c) Either of the two, since the way back is minus the way there.
 #   Wrong: minus, yes, but at another place: the arrow that begins at p ends elsewhere. For small, smooth motion the
 #   difference is small; at the edges of what moves, which is where a mask ends, it is not.
-# - d) The flow of frame t to itself.
-#   Wrong: that is 0 everywhere.
+# - d) From t to t+1, since the mask has to move on with the object.
+#   Wrong: that flow says where things will be next, and nothing of where they were when the old mask was made.
 
 # %%
 keep(lab, "lab3.warp", warp)
@@ -532,13 +532,13 @@ compare([*KNOWN, "carried, dis", "carried, yours", "refine along flow", "refine 
 #
 # - a) All of its motion, if the window is small enough.
 #   Wrong: the smaller the window, the less it shows. Within one edge all slopes point the same way.
-# - b) Only the part across the edge: a motion along it changes nothing in the window, so the matrix has no inverse.
-#   Right: that is the aperture problem. Corners and texture solve it; larger windows find more of those, at the price
-#   of mixing motions.
-# - c) Nothing at all, since its gradient is 0.
-#   Wrong: the gradient is strong, but of one direction only.
-# - d) All of it, from coarse to fine.
-#   Wrong: an edge is an edge at any size.
+# - b) Nothing at all, since the grey values along an edge have no gradient.
+#   Wrong: along the edge they have none, but across it the gradient is strong, and that much of the motion shows.
+# - c) Only the part across the edge, since a motion along it changes nothing.
+#   Right: so the matrix has no inverse, and that is the aperture problem. (That your function then gives 0 is an
+#   agreement.) Corners and texture solve it; larger windows find more of those, at the price of mixing motions.
+# - d) All of it, from coarse to fine: on a small picture its motion is short enough.
+#   Wrong: short, but a motion along the edge is no easier to see there. An edge is an edge at any size.
 
 # %%
 keep(lab, "lab3.lucas_kanade", lucas_kanade)
@@ -622,14 +622,15 @@ show.frames(twins, {"truth": twins.masks, **{n: run(n, twins).masks for n in PAI
 # %% [markdown] quiz="lab3.q_hidden" points=1
 # **The object is hidden behind a tree for five frames. Where does its carried mask go?**
 #
-# - a) It waits behind the tree, since hidden pixels do not move.
+# - a) It shrinks, and what is left of it sticks to the tree or its rim.
+#   Right: what covers the object comes from outside the mask and brings none along. When the object comes out, there is
+#   nothing to carry: flow links neighbours in time, and once a chain is broken, only a memory of the look can join it
+#   again.
+# - b) It waits behind the tree, since hidden pixels do not move.
 #   Wrong: nobody tells flow that the object is still there. Flow is about what is seen.
-# - b) It becomes empty: nothing can be fetched from hidden pixels.
+# - c) It becomes empty at once: nothing can be fetched from hidden pixels.
 #   Wrong: each pixel of the tree fetches from somewhere, and gets what the mask holds there.
-# - c) What covers the object comes from outside the mask, so the mask shrinks; what is left of it sticks to the tree or
-#   its rim. When the object comes out, there is nothing to carry.
-#   Right: flow links neighbours in time. Once a chain is broken, only a memory of the look can join it again.
-# - d) It moves on at its last speed.
+# - d) It moves on at its last speed, and comes out on the other side when the object does.
 #   Wrong: that is a motion model, as of a radar. Flow has none.
 
 # %%
@@ -736,15 +737,16 @@ over_time(FUSED, stops, "the film stops at frame 8")
 # %% [markdown] quiz="lab3.q_still" points=1
 # **A cat lies still for a minute while leaves blow past it. Which stream finds it?**
 #
-# - a) Motion: everything that moves is an object.
-#   Wrong: what moves here are the leaves.
-# - b) Appearance, and only if cats look like what it was trained on; motion finds the leaves.
-#   Right: appearance sees things of familiar looks, moving or not, and cannot tell the one that matters from the sofa.
-# - c) Neither; a still cat is background by definition.
+# - a) Motion, since the cat stands out by being the one thing that does not move.
+#   Wrong: the ground lies still as well, and to this stream the two are one. What moves here are the leaves.
+# - b) Neither, since what lies still is background by definition.
 #   Wrong: in DAVIS's zero-shot task the object is what people would watch. They would watch the cat.
-# - d) Both, by averaging.
+# - c) Both, since the average of two streams keeps what either has found.
 #   Wrong: an average of one who knows and one who is wrong is half wrong. A fusion that has learnt *when* to trust
 #   which does better.
+# - d) Appearance, and only if cats look like what it was trained on.
+#   Right: it sees things of familiar looks, moving or not, and cannot tell the one that matters from the sofa. Motion
+#   finds the leaves.
 
 # %%
 keep(lab, "lab3.average_streams", average_streams)
@@ -831,12 +833,13 @@ over_time(RNN, easy)
 #   Wrong: flow is computed anew for each pair of frames, and nothing of it is kept.
 # - b) In the box that is regressed: its coordinates go through an LSTM.
 #   Wrong: there is no LSTM. The box is found anew in every frame, from the warped mask and the features inside it.
-# - c) In the masks: the output for frame t, warped, is the input for frame t+1, and training runs back through this
-#   loop. The mask is the hidden state.
-#   Right: a recurrence whose state can be looked at. It holds *where*, and nothing of *what*: an object that is hidden
-#   takes its state with it. Stage 4 lets the network decide what to keep.
-# - d) Nowhere; the name is a mistake.
-#   Wrong: unrolled over frames it is a recurrent network, only with a very thin state.
+# - c) In the masks: the output for frame t, warped, is the input for frame t+1.
+#   Right: the mask is the hidden state, and training runs back through this loop. It is a recurrence whose state can be
+#   looked at. It holds *where*, and nothing of *what*: an object that is hidden takes its state with it. Stage 4 lets
+#   the network decide what to keep.
+# - d) Nowhere: both networks see one frame at a time, so the name is a mistake.
+#   Wrong: each call sees one frame, and the mask of the last one. Unrolled over frames it is a recurrent network, only
+#   with a very thin state.
 
 # %% [markdown]
 # ## 7 One stream or two?
@@ -893,14 +896,15 @@ show.frames(fast, {"truth": fast.masks, **{n: run(n, fast).masks for n in ("refi
 # %% [markdown] quiz="lab3.q_which" points=1
 # **One stream or two: 80.3 against 80.9 in the paper. Which would you use, and why?**
 #
-# - a) Two streams, since 80.9 is more than 80.3.
-#   Wrong: by 0.6 points, at twice the parameters and the time. And would another seed not change as much?
-# - b) One stream: as good within what chance does, half as large, and another input (say, semantics) is one more
-#   channel instead of one more network.
-#   Right: that is the paper's own choice, and its reason.
-# - c) One stream, as flow is useless.
+# - a) One stream: as good within what chance does, and half as large.
+#   Right: that is the paper's own choice. Another input (say, semantics) is then one more channel instead of one more
+#   network.
+# - b) Two streams, since 80.9 against 80.3 proves them better.
+#   Wrong: 0.6 points, from one training of each, prove nothing: would another seed not change as much? And they cost
+#   twice the parameters and more time.
+# - c) One stream, since it needs no flow, and flow is not worth 0.6 points.
 #   Wrong: the one stream sees flow too, as a channel, and through the warped mask.
-# - d) Two streams, as one network cannot take different kinds of input.
+# - d) Two streams, since one network cannot take different kinds of input.
 #   Wrong: channels may hold anything. The first layer learns what to do with each.
 
 # %% [markdown]
@@ -1022,16 +1026,17 @@ show.frames(crowds[4], {"truth": crowds[4].masks, **{way: run(way, crowds[4]).ma
 # %% [markdown] quiz="lab3.q_one_pass" points=1
 # **How could these architectures handle several objects in one pass?**
 #
-# - a) By one mask channel that holds the ids 1, 2, 3.
+# - a) By one mask channel that holds the ids 1, 2, 3: it has room for any number.
 #   Wrong: object 3 is not three times object 1; the numbers would mean an order that is not there, and at outlines
 #   bilinear sampling would make a 2 between 1 and 3.
-# - b) By more mask channels, one for each object, as many outputs and the background, and one softmax over all.
-#   Right: with room for N from the start, free channels at 0 and absent objects kept out of the softmax. Time hardly
-#   grows, and objects compete for pixels inside the network, where it can learn how.
+# - b) By a mask channel and an output for each object, and one softmax over all.
+#   Right: the background has an output, too. There is room for N from the start, with free channels at 0 and absent
+#   objects kept out of the softmax. Time hardly grows, and objects compete for pixels inside the network, where it can
+#   learn how.
 # - c) By running the network once for each object, then taking the best.
 #   Wrong: that is what they do without it: N passes.
-# - d) Not at all; a mask is for one object.
-#   Wrong: a mask *channel* is. There may be several.
+# - d) Not at all: the mask says which object is meant, and only one can be.
+#   Wrong: a mask *channel* is for one object. There may be several.
 
 # %%
 keep(lab, "lab3.mask_channels", mask_channels)

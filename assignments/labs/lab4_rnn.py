@@ -53,7 +53,7 @@ jaccard = recall_operator(lab, "lab0.jaccard")
 boundary_f = recall_operator(lab, "lab0.boundary_f")
 match_proposals = recall_operator(lab, "lab0.match_proposals")
 
-REAL = SCALE == "small" and len(lab.real) > 0  # real DAVIS, where it is present
+REAL = SCALE == "small" and len(lab.real) > 3  # real DAVIS, where four sequences of it are present
 CLIPS = dict(list(lab.real.items())[:4]) if REAL else dict(lab.clips)
 MAIN, *OTHERS = CLIPS  # their names
 HEIGHT = 240 if REAL else None  # real frames are made smaller, as the networks were trained
@@ -285,15 +285,15 @@ show.curves({f"forget bias {b}": remembered(float(b))[:, 12, 10] for b in (0, 1,
 # %% [markdown] quiz="lab4.q_gates" points=1
 # **At some pixel f = 1 and i = 0 for ten frames, whatever is seen there. What happens to the state?**
 #
-# - a) It is empty: nothing comes in.
-#   Wrong: nothing new comes in, but what was there is kept, whole.
-# - b) c stays exactly as it was; what is shown of it, h = o tanh(c), may still change with o.
-#   Right: that is how an LSTM carries something past an occlusion. The memory waits, and the output gate decides
-#   whether to show it.
-# - c) h and c both stay as they were.
+# - a) c fades away, since nothing new comes in for ten frames.
+#   Wrong: nothing new comes in, but f = 1 keeps what was there, whole.
+# - b) h and c both stay as they were; the state is shut off.
 #   Wrong: o is computed anew in each frame, from x and h, and so h may change.
-# - d) c grows from frame to frame, as f does not shrink it.
+# - c) c grows from frame to frame, as f does not shrink it.
 #   Wrong: f = 1 multiplies by one. It would grow only if something were added, and i = 0.
+# - d) c stays exactly as it was; h may still change, with o.
+#   Right: what is shown is h = o tanh(c). That is how an LSTM carries something past an occlusion: the memory waits,
+#   and the output gate decides whether to show it.
 
 # %%
 keep(lab, "lab4.convlstm", convlstm)
@@ -515,29 +515,31 @@ slider(resets, again=(1, len(away) - 2, 1, BACK))
 # %% [markdown] quiz="lab4.q_s2s_limits" points=1
 # **What are the limitations of S2S that the lecture lists?**
 #
-# - a) It needs optical flow, and the whole clip.
-#   Wrong: it needs neither. That is visual memory, which comes next.
-# - b) Each object is trained and segmented by itself, and it is made for the one-shot task alone.
+# - a) Each object is trained and segmented by itself, in the one-shot task alone.
 #   Right: K objects are K states in K passes that know nothing of each other, and without a first mask there is nothing
 #   to start a state from.
-# - c) It is fine-tuned on the first frame of each video, so it is slow.
+# - b) It needs optical flow, and the whole clip before its first answer.
+#   Wrong: it needs neither. That is visual memory, which comes next.
+# - c) It is fine-tuned on the first frame of each video, so its first answer comes late.
 #   Wrong: nothing is tuned; the state is written in one pass.
-# - d) It cannot be trained end to end.
-#   Wrong: it can, and is: from the loss of the last mask back to the initializer.
+# - d) It cannot be trained end to end, since a mask of 0 and 1 is handed on.
+#   Wrong: what is handed on is a state. It can be trained so, and is: from the loss of the last mask back to the
+#   initializer.
 
 # %% [markdown] quiz="lab4.q_seen" points=1
 # **In the lecture's table S2S leads on categories that were in training (J 66.7 against OSVOS's 59.8), and OSVOS on
 # those that were not (54.2 against 48.2). Why?**
 #
-# - a) OSVOS was trained on more videos.
+# - a) OSVOS was trained on more videos; more kinds of things were in them.
 #   Wrong: both had the same. What differs is what they do with the first frame of the TEST video.
-# - b) OSVOS fine-tunes its weights on the object itself, whatever it is; S2S must have learnt from training videos how
-#   to write such an object into a state, and how it will change.
-#   Right: learning at test time works for any object and costs seconds. Learning beforehand costs nothing at test time,
-#   and works as far as the training set reaches: 4,453 videos are much for people, and little for chameleons.
-# - c) Unseen categories are smaller, and S2S loses small things.
+# - b) Unseen categories are smaller, and S2S, whose state is coarse, loses small things.
 #   Wrong: nothing says that they are smaller.
-# - d) By chance: the differences are within the noise.
+# - c) OSVOS learns the object itself at test time; S2S knows what its training showed.
+#   Right: OSVOS fine-tunes its weights on the object, whatever it is; S2S must have learnt from training videos how to
+#   write such an object into a state, and how it will change. Learning at test time works for any object and costs
+#   seconds. Learning beforehand costs nothing at test time, and works as far as the training set reaches: 4,453 videos
+#   are much for people, and little for chameleons.
+# - d) By chance: the differences are within the noise, and other clips might turn them round.
 #   Wrong: all systems without online learning in that table fall by 17 to 19 points, OSVOS by 6.
 
 # %%
@@ -598,15 +600,15 @@ print(f"of {spent:.2f} s for {len(easy)} frames, {segmenter.flow_seconds:.2f} s 
 # %% [markdown] quiz="lab4.q_memory_limits" points=1
 # **What are the limitations of visual memory, and what do they come to?**
 #
-# - a) It needs the mask of the first frame.
+# - a) It cannot start without the mask of the first frame, so a person has to paint one.
 #   Wrong: it gets none; that is what makes it zero-shot.
-# - b) Its flow depends on a network that was trained for another task, so the whole cannot be learnt end to end; and it
-#   finds one foreground: whatever moves by itself, however many things that are.
-#   Right: no error of a mask ever reaches the flow. The lecture says that each instance is segmented by itself; in fact
-#   nothing tells one instance from the next.
-# - c) It forgets an object as soon as it stands still.
+# - b) It forgets an object as soon as it stands still, since then there is no flow.
 #   Wrong: that is a motion stream alone. The memory is there for just that, and training clips that stop teach it.
-# - d) It is recurrent over objects, so it is slow for many.
+# - c) Its flow is not learnt with the rest, and it finds one foreground for all that moves.
+#   Right: the flow's network was trained for another task, so the whole cannot be learnt end to end: no error of a mask
+#   ever reaches the flow. And whatever moves by itself is foreground, however many things that are. The lecture says
+#   that each instance is segmented by itself; in fact nothing tells one instance from the next.
+# - d) It is recurrent over objects, one after the other, so it is slow for many.
 #   Wrong: it knows nothing of objects, only of frames.
 
 # %% [markdown]
@@ -703,13 +705,12 @@ side_by_side(still(crowd(3), 0.5, alone), crowd(3), "no state is handed on")
 # %% [markdown] quiz="lab4.q_space" points=1
 # **What is the spatial recurrence for?**
 #
-# - a) It lets each object know which parts of the frame were taken by those before it: so they differ, do not overlap,
-#   and can be counted, in one pass of the encoder.
-#   Right: without it all slots of a still image are the same slot. In a one-shot clip each slot has a mask of its own,
-#   so there it matters less.
-# - b) It makes receptive fields larger.
+# - a) It makes receptive fields larger, so that an object is seen as a whole.
 #   Wrong: deeper features do that. This one runs over objects, not over pixels.
-# - c) It follows each object from frame to frame.
+# - b) It lets each object know what was taken by those before it.
+#   Right: so they differ, do not overlap, and can be counted, in one pass of the encoder. Without it all slots of a
+#   still image are the same slot. In a one-shot clip each slot has a mask of its own, so there it matters less.
+# - c) It follows each object from frame to frame, so that it keeps its slot.
 #   Wrong: that is the temporal one.
 # - d) It sorts objects by size, so that matching becomes unnecessary.
 #   Wrong: some order does emerge, but nobody fixes it. That is why there is a matching.
@@ -917,16 +918,17 @@ predict.reveal("lab4.wrong_match", train_on(turned_round)[1])
 # %% [markdown] quiz="lab4.q_first_match" points=1
 # **Why is the assignment made at the first frame only, and kept?**
 #
-# - a) To save time: the Hungarian method is slow.
+# - a) To save time: the Hungarian method is slow, and a clip has many frames.
 #   Wrong: for five objects it takes microseconds.
-# - b) Since a match in every frame makes identities free: slots could change objects at no cost, and nothing would
-#   teach the network to keep them.
-#   Right: the first frame fixes who is who, and from then on a jump is an error. The price is that a wrong first match
-#   stays wrong for the clip.
-# - c) As in the first frame the masks are given.
-#   Wrong: in the zero-shot task none are. One-shot, slots know their object, and there is nothing to match.
-# - d) Because objects do not move after the first frame.
-#   Wrong: they do, and the slot has to follow.
+# - b) Because only in the first frame the masks are given.
+#   Wrong: in the zero-shot task none are, and the loss knows the true masks of all frames. One-shot, slots know their
+#   object, and there is nothing to match.
+# - c) Because objects move little, so that a later match would find the same again.
+#   Wrong: they do move, and the slot has to follow. Where it jumps to another object, a later match would find another
+#   order, and hide the jump.
+# - d) Because a match in every frame would let slots change objects at no cost.
+#   Right: identities would be free, and nothing would teach the network to keep them. The first frame fixes who is who,
+#   and from then on a jump is an error. The price is that a wrong first match stays wrong for the clip.
 
 # %%
 keep(lab, "lab4.soft_iou", soft_iou)
@@ -1030,14 +1032,13 @@ show.frames(twins, {"truth": twins.masks, "one-shot": run("rvos ST", twins).mask
 # %% [markdown] quiz="lab4.q_both" points=1
 # **Why can RVOS do the one-shot and the zero-shot task with one design?**
 #
-# - a) Because masks are nothing but further input channels: what identifies an object is its slot's own state, carried
-#   over time; a mask, where there is one, only helps to start it.
-#   Right: one-shot, the slot's last mask goes in beside the features. Zero-shot nothing does, slots are filled by the
-#   recurrence over objects, and it is the loss that needs a matching. (The paper trains one network for each task; ours
-#   is one for both.)
-# - b) Because it is fine-tuned when a mask is given.
+# - a) Because a slot's own state identifies its object, and a mask is one more input.
+#   Right: the state is carried over time, with a mask or without. One-shot, the slot's last mask goes in beside the
+#   features. Zero-shot nothing does, slots are filled by the recurrence over objects, and it is the loss that needs a
+#   matching. (The paper trains one network for each task; ours is one for both.)
+# - b) Because it is fine-tuned on the first frame when a mask is given.
 #   Wrong: nothing is tuned.
-# - c) Because it computes optical flow for the zero-shot task.
+# - c) Because it computes optical flow for the zero-shot task, and starts from what moves.
 #   Wrong: it knows no flow.
 # - d) Because in the zero-shot task the first frame's masks are guessed by another network.
 #   Wrong: there is no other network; its own first frame is the guess.
@@ -1069,13 +1070,14 @@ show.described(figure, "Seconds a frame against the number of objects: RVOS, S2S
 # %% [markdown] quiz="lab4.q_objects" points=1
 # **From one object to five, RVOS's time for a frame grows by much less than that of S2S as published. Why?**
 #
-# - a) RVOS finds all objects with one softmax over channels.
+# - a) RVOS finds all objects with one softmax over channels, in a single run of its decoder.
 #   Wrong: that was LucidTracker. RVOS runs its decoder once for each object, one after the other.
-# - b) The expensive part, the encoder, runs once for a frame; only the small decoder runs for each object.
-#   Right: and S2S with a shared encoder gains the same way. What it does not gain is that objects know of each other.
-# - c) RVOS stops early when objects are easy.
+# - b) RVOS runs its encoder once for a frame, and only the small decoder for each object.
+#   Right: the encoder is the expensive part. S2S with a shared encoder gains the same way; what it does not gain is
+#   that objects know of each other.
+# - c) RVOS stops early when objects are easy, as its stop score tells it.
 #   Wrong: one-shot there is no stop; all objects are run through.
-# - d) Its ConvLSTM handles all objects as one batch.
+# - d) RVOS's ConvLSTM handles all objects as one batch, side by side.
 #   Wrong: it cannot, each object needs the state of the one before it. Sequences over space cannot be run in parallel.
 
 # %%

@@ -167,7 +167,7 @@ def larger(name, **knobs):
     return toy.clip(list(toy.SUITE).index(name), split="val", name=f"{name}, large", **knobs)
 
 
-easy, hidden, twins, away = CLIPS.values()
+easy, hidden, twins, away = lab.clips.values()  # toy clips, whatever the scale: they show what they are named after
 ALL_CLIPS = list(CLIPS.values())
 MANY = [crowd(2), crowd(4)]
 
@@ -271,8 +271,14 @@ def middle(clip, t):
     return tuple(int(v) for v in np.unravel_index(inside.argmax(), inside.shape))
 
 
-def by_colour(loud, t):
-    y, x = middle(easy, t)
+def darkest(clip, t):
+    """A pixel (y, x) in the darkest square of frame t."""
+    light = F.avg_pool2d(clip.frame(t)[None], 4)[0].sum(0)
+    return tuple(4 * int(v) for v in np.unravel_index(int(light.argmin()), light.shape))
+
+
+def by_colour(loud, t, asks):
+    y, x = middle(easy, t) if asks == "the object" else darkest(easy, t)
     memory, question = colours(easy, 0, loud), colours(easy, t, loud)[:, y // 4, x // 4]
     seen = dot_affinity(memory.flatten(1), question[:, None])[:, 0].reshape(memory.shape[1:])
     large = seen.repeat_interleave(4, 0).repeat_interleave(4, 1)
@@ -281,11 +287,11 @@ def by_colour(loud, t):
                        height=200)
 
 
-slider(by_colour, loud=(0, 60, 5, 20), t=(1, len(easy) - 1, 1, 6))
+slider(by_colour, loud=(0, 60, 5, 20), t=(1, len(easy) - 1, 1, 6), asks=["the object", "the darkest square"])
 
 # %% [markdown]
-# Loud or not: do the squares that light up belong to the object? And which squares light up when the question lies on
-# something dark? Keep what you see in mind; section 7 comes back to it.
+# Loud or not: do the squares that light up belong to the object? And which squares light up when the darkest square of
+# the frame asks? Keep what you see in mind; section 7 comes back to it.
 
 # %%
 keep(lab, "lab5a.dot_affinity", dot_affinity)
@@ -388,7 +394,7 @@ show.frames(away, {"truth": away.masks, "s2s": run("s2s", away).masks, "stm": ru
 # plain background: what does background look at?
 
 # %%
-WATCH = twins if REAL else larger("look-alike", length=14)
+WATCH = larger("look-alike", length=14)
 WHEN = 12
 STOPPED = {}
 
@@ -437,7 +443,7 @@ look_at(["stm"], WATCH, WHEN)
 #   Wrong: nobody knows yet which pixels those are. All of them ask.
 # - b) Places like it, whose values say "not the object": memory has to know what is NOT asked for, as well.
 #   Right: values are written from frame and mask, so those outside the mask say so. That is why a look-alike that was
-#   in frame 0, unmasked, can be told apart, and one that comes later cannot.
+#   in frame 0, unmasked, can be told apart, as long as the masks in memory are right.
 # - c) The nearest pixel of the object, to measure how far it is away.
 #   Wrong: nothing here measures distances in the picture. Keys of STM do not even know where in the frame they are,
 #   but for what a convolution sees of the border.
@@ -534,9 +540,9 @@ over_time(list(RULES), away, f"'{away.name}': J, own masks in memory")
 over_time([name + ", true" for name in RULES], away, f"'{away.name}': J, true masks in memory")
 
 # %% [markdown]
-# Three clips are three throws of the dice. Here are two of another kind, seen from their middle on: the clip with the
-# occlusion, and a **real** one, where DAVIS is present: a motocross rider who comes close, fills the frame, and is then
-# small again (every third frame of it).
+# Three clips are three throws of the dice. Here are others, seen from their middle on: the clip with the occlusion, the
+# one with the look-alikes, in which nothing leaves, and a **real** one, where DAVIS is present: a motocross rider who
+# comes close, fills the frame, and is then small again (every third frame of it).
 
 # %%
 def real_clip():
@@ -550,7 +556,7 @@ def real_clip():
 
 
 real = real_clip()
-for clip in (hidden, real):
+for clip in (hidden, twins, *([real] if real is not twins else [])):
     half = len(clip) // 2
     table([["own masks", *after(clip, half)], ["true masks", *after(clip, half, True)]],
           [f"'{clip.name}', J from frame {half} on", *RULES])
@@ -562,8 +568,9 @@ show.frames(real, {"truth": real.masks, **{name: run(name, real).masks for name 
 # %% [markdown]
 # Frame 0 has no mistakes. Every other frame is remembered with the mask that was found for it, and a mistake that is
 # stored is read again, by all frames that follow. Compare the two rows: which rule gains most from true masks? Where a
-# rule is better with true masks and worse with the network's own, what could be done about it: in training, and by a
-# rule that is asked *whether* to remember?
+# rule is better with true masks and worse with the network's own, what could be done about it: by a rule that is asked
+# *whether* to remember? In training? (This network was trained with its own masks in memory already, over windows of
+# three and four frames.)
 
 # %% [markdown] quiz="lab5a.q_true" points=1
 # **Suppose that with true masks in memory "first + last + every n-th" beats "first" alone, and with the network's own
@@ -571,9 +578,9 @@ show.frames(real, {"truth": real.masks, **{name: run(name, real).masks for name 
 #
 # - a) That looking up more than one frame is useless.
 #   Wrong: with true masks it is of use, so there is something to be found.
-# - b) That the further views help, and the mistakes in their masks take it away again: what is missing is a network
-#   that is trained with its own masks in memory, or a rule that leaves bad ones out.
-#   Right: the difference between the two rows is what stored mistakes cost. Judge a rule by both.
+# - b) That the further views help, and the mistakes in their masks take it away again.
+#   Right: the difference between the two rows is what stored mistakes cost, so judge a rule by both. What is missing is
+#   better masks, or a rule that leaves bad ones out.
 # - c) That the softmax is too soft for many places.
 #   Wrong: then true masks would not help either.
 # - d) That frame 0 should be taken out of memory, too.
@@ -750,7 +757,7 @@ slider(product, times=(0.5, 6.0, 0.5, 3.0))
 
 # %% [markdown]
 # The short key is never the best match, not even for the questions just around it, which are more like it than like any
-# other: it is stored for nothing. STCN takes the negative squared **distance** instead:
+# other: little of it is ever read. STCN takes the negative squared **distance** instead:
 #
 # $$ s_{ij} = -\frac{\lVert m_i - q_j \rVert^2}{\sqrt C} = \frac{2\, m_i \cdot q_j - \lVert m_i\rVert^2 -
 #    \lVert q_j\rVert^2}{\sqrt C} $$
@@ -822,8 +829,9 @@ show.frames(easy, {"truth": easy.masks, "dot": run("plain colours, dot", easy).m
 #
 # A trained network has learnt to live with its affinity: `stcn-dot` was trained with the dot product, `stcn` with the
 # distance, and all else is equal. `share_read` runs a clip and counts the places that are among the `BEST` best of
-# **any** question in **any** frame. The others were stored for nothing. (STCN reads 20. Toy frames are so small that 20
-# questions' best would be nearly everything, so there it is 2.) Predict the share for each of the two.
+# **any** question in **any** frame (and weigh at least a thousandth of the very best). The others were stored for
+# nothing. (STCN reads 20. Toy frames are so small that every question's 20 best would together be nearly everything, so
+# there it is 2.) Predict the share for each of the two.
 
 # %%
 predict("lab5a.share", [0.5, 0.5], "share of memory that is ever read: dot product, distance?")
@@ -831,7 +839,7 @@ predict("lab5a.share", [0.5, 0.5], "share of memory that is ever read: dot produ
 # %%
 system("stcn", lambda: looking(registry.make("stcn", scale=SCALE, affinity=l2_affinity)),
        uses=("l2_affinity", "look_up"))
-SHARE_OF = twins if REAL else larger("re-entry", length=14)
+SHARE_OF = ALL_CLIPS[0] if REAL else larger("re-entry", length=14)
 BEST = 20 if REAL else 2
 SHARES = {}
 
@@ -843,7 +851,7 @@ def shares(clip):
     return SHARES[key]
 
 
-table([[c.name, *shares(c)] for c in (easy, SHARE_OF)], ["share read", "stcn, dot", "stcn"])
+table([[c.name, *shares(c)] for c in ((SHARE_OF,) if REAL else (easy, SHARE_OF))], ["share read", "stcn, dot", "stcn"])
 print()
 compare(["stm", "stcn, dot", "stcn"], [*ALL_CLIPS, *MANY])
 predict.reveal("lab5a.share", shares(SHARE_OF))
@@ -858,7 +866,7 @@ look_at(["stcn, dot", "stcn"], WATCH, WHEN)
 # %% [markdown]
 # ### Top k
 #
-# From one place to all of them. Where is J best, and what does it do to the time?
+# From one place to all of them. Where is J best?
 
 # %%
 TOPS = (1, 4, 20, 60, None)
@@ -1039,17 +1047,18 @@ for name in FINAL:
 card.show(lab)
 
 # %% [markdown]
-# The best picture of today, and the new failure. The object that left is looked up when it is back. But a place that
-# *looks* alike **is** alike, for a memory: keys know little of where they are, and nothing of which of two equals was
-# meant. What comes into the film later, and resembles the object, was never in memory as "not that one".
+# The best picture of today, and the new failure. The object that left is looked up when it is back. But a memory
+# believes whatever is written in it. STM always keeps the frame before: one slip onto a look-alike is in memory a frame
+# later, as knowledge, and is read from then on. (STCN, which does not keep it, stays where it was; you have seen in
+# section 5 what each rule does on this clip.)
 
 # %%
 show.frames(away, {"truth": away.masks, "s2s": run("s2s", away).masks, "stcn": run("stcn, yours", away).masks},
             title="it left, it is back, and it was looked up")
 
 # %%
-show.frames(twins, {"truth": twins.masks, "stcn": run("stcn, yours", twins).masks},
-            title="and two that look alike: where does a memory look?")
+show.frames(twins, {"truth": twins.masks, "stm": run("stm, yours", twins).masks},
+            title="and two that look alike: a memory that believes its own slip")
 
 # %% [markdown] manual="lab5a.reflection" points=4
 # **What should be remembered?** A camera in a forest watches one fox, marked by a keeper in the first frame, for an
@@ -1086,7 +1095,8 @@ show.frames(twins, {"truth": twins.masks, "stcn": run("stcn, yours", twins).mask
 # - **STCN**: keys without masks, so one affinity for all objects; a frame's key is made once.
 # - **L2, not dot**: a long key steals; a distance fines it. **Top k**: the many unlike places shall not add up.
 # - **Soft aggregation**: background is what nobody wants; one softmax over the logits of all.
-# - What breaks: memory grows with the film unless something is let go; what looks alike is alike; at stride 16 small
+# - What breaks: memory grows with the film unless something is let go; a mistake that is stored is read again, and on
+#   look-alikes it is soon made; at stride 16 small
 #   things are a fraction of a cell; each object is still decoded by itself.
 #
 # **Lab 5b** lets all objects, and all frames, attend to each other at once, and makes that affordable.
