@@ -377,13 +377,15 @@ show.frames(away, {"truth": away.masks, "s2s": run("s2s", away).masks, "stm": ru
 #
 # - a) Both are feature maps that each frame overwrites; the memory's are only larger.
 #   Wrong: nothing in memory is overwritten. Frames are added, and perhaps let go, whole.
-# - b) The RNN's state is a stack of maps of one size into which every frame writes, as it was trained to; the memory's
-#   is a list of frames, kept as they were, that grows, and what is relevant is chosen when it is asked for.
-#   Right: an RNN must decide what to keep before it knows what will be asked. A memory decides afterwards, by looking.
-# - c) The RNN's state holds masks, the memory holds frames.
-#   Wrong: the RNN's state held features, too. That was mask propagation, in lab 2.
-# - d) The memory has no state, since each frame is segmented by itself.
-#   Wrong: that was OSVOS. Here frames in memory are past ones, with masks that were found on the way.
+# - b) The RNN's is the mask that it hands on, the memory's is all masks since frame 0.
+#   Wrong: the RNN's state held features, too; handing on masks alone was mask propagation, in lab 2. And a mask in
+#   memory is no use without its frame: that is where the keys come from.
+# - c) The RNN's is maps that every frame writes into, the memory's is frames kept whole.
+#   Right: the maps are of one size, the list of frames grows. An RNN must decide, as it was trained to, what to keep
+#   before it knows what will be asked. A memory decides afterwards, by looking.
+# - d) The RNN's is its feature maps; the memory has none, since each frame stands by itself.
+#   Wrong: segmenting each frame by itself was OSVOS. Here frames in memory are past ones, with masks that were found on
+#   the way.
 
 # %% [markdown]
 # ### Click a pixel
@@ -439,16 +441,18 @@ look_at(["stm"], WATCH, WHEN)
 # %% [markdown] quiz="lab5a.q_background" points=1
 # **A pixel of the background looks into memory, too. What does it need to find there?**
 #
-# - a) Nothing: only pixels of the object are looked up.
-#   Wrong: nobody knows yet which pixels those are. All of them ask.
-# - b) Places like it, whose values say "not the object": memory has to know what is NOT asked for, as well.
-#   Right: values are written from frame and mask, so those outside the mask say so. That is why a look-alike that was
-#   in frame 0, unmasked, can be told apart, as long as the masks in memory are right.
+# - a) Places like it, whose values tell it that they are not the object's.
+#   Right: memory has to know what is NOT asked for, as well. Values are written from frame and mask, so those outside
+#   the mask say so. That is why a look-alike that was in frame 0, unmasked, can be told apart, as long as the masks in
+#   memory are right.
+# - b) Nothing: memory holds the object alone, and background finds nothing there.
+#   Wrong: memory holds whole frames. And no pixel finds nothing: its weights sum to 1, so where nothing is like it, it
+#   reads other places all the same.
 # - c) The nearest pixel of the object, to measure how far it is away.
-#   Wrong: nothing here measures distances in the picture. Keys of STM do not even know where in the frame they are,
-#   but for what a convolution sees of the border.
-# - d) The same pixel in the frame before.
-#   Wrong: it may happen to look there, if it is alike. No rule says so.
+#   Wrong: nothing here measures distances in the picture. Keys of STM do not even know where in the frame they are, but
+#   for what a convolution sees of the border.
+# - d) The same pixel in the frame before, since most of the ground stays put.
+#   Wrong: it may happen to look there, if it is alike. No rule says so, and a camera that pans moves all of the ground.
 
 # %% [markdown]
 # ## 5 What to remember
@@ -576,15 +580,15 @@ show.frames(real, {"truth": real.masks, **{name: run(name, real).masks for name 
 # **Suppose that with true masks in memory "first + last + every n-th" beats "first" alone, and with the network's own
 # masks it does not. What would follow?**
 #
-# - a) That looking up more than one frame is useless.
-#   Wrong: with true masks it is of use, so there is something to be found.
-# - b) That the further views help, and the mistakes in their masks take it away again.
+# - a) That frame 0 is enough, since further frames tell nothing new.
+#   Wrong: with true masks they are of use, so there is something to be found in them.
+# - b) That the softmax is too soft, since many places share the weight.
+#   Wrong: then true masks would not help either. Memory has as many places with them.
+# - c) That frame 0 should go, too, since its view is the oldest of all.
+#   Wrong: its mask is the only one without mistakes. It is the same in both rows; what differs is the others.
+# - d) That further views help, and the mistakes in their masks undo it.
 #   Right: the difference between the two rows is what stored mistakes cost, so judge a rule by both. What is missing is
 #   better masks, or a rule that leaves bad ones out.
-# - c) That the softmax is too soft for many places.
-#   Wrong: then true masks would not help either.
-# - d) That frame 0 should be taken out of memory, too.
-#   Wrong: it is the only one without mistakes.
 
 # %% [markdown]
 # ### What a growing memory costs
@@ -608,15 +612,18 @@ show.curves({"all frames": step_seconds(None), "at most 6": step_seconds(6)}, "s
 # **Every n-th frame is remembered, without a bound. How does the time for ONE frame grow with the length of the film,
 # and what does a bound change?**
 #
-# - a) It stays the same: every frame is encoded and decoded once.
-#   Wrong: encoding and decoding stay the same, but each question has to be compared with more and more places.
-# - b) Linearly with the frames in memory: the affinity has a row for each place. With a bound it stops growing; what is
-#   paid with is the middle of the past, which is let go.
-#   Right: frame 0 and the newest stay. For an hour of film one must choose, or merge places that are alike.
-# - c) Quadratically, since every place is compared with every other.
-#   Wrong: only the new frame's cells ask. Over the WHOLE film that sums to a square, for one frame it is linear.
-# - d) Exponentially, because of the softmax.
-#   Wrong: it has an exponential function in it, and as many of those as there are scores.
+# - a) It stays the same, as every frame is encoded and decoded once; a bound saves only room.
+#   Wrong: encoding and decoding stay the same, but each question has to be compared with more and more places. With a
+#   bound it is time that is saved, too.
+# - b) Quadratically, since every place is compared with every other; a bound makes it linear.
+#   Wrong: only the new frame's cells ask. Over the WHOLE film that sums to a square, for one frame it is linear, and
+#   under a bound it stays the same.
+# - c) Exponentially, since a softmax takes a power for each score; a bound only delays it.
+#   Wrong: it has an exponential function in it, and as many of those as there are scores. One place more is one more
+#   for each question.
+# - d) Linearly, as each place in memory is a row of the affinity; a bound ends the growth.
+#   Right: what is paid with is the middle of the past, which is let go; frame 0 and the newest stay. For an hour of
+#   film one must choose, or merge places that are alike.
 
 # %%
 keep(lab, "lab5a.remember", remember)
@@ -702,15 +709,18 @@ show.described(figure, "Seconds a frame against the number of objects: STM, and 
 # %% [markdown] quiz="lab5a.q_share" points=1
 # **Why can STCN use one affinity for all objects, and STM cannot? And what is still paid for each object?**
 #
-# - a) Because STCN's values are the same for all objects.
-#   Wrong: values are just what differs. They say where the object is.
-# - b) Because STCN's keys are made without masks. Each object still costs its values (a light encoder) and a decoder.
-#   Right: STM writes its keys from frame and mask, so they differ from object to object. In neither system are objects
-#   free: it is "one pass for each object behind a shared encoder". AOT, in lab 5b, has one pass for all.
-# - c) Because STCN keeps fewer frames.
-#   Wrong: that makes the affinity smaller; it would still be one for each object.
-# - d) Because the softmax over memory is taken over all objects at once.
-#   Wrong: it is taken over places of memory. Objects meet only when their masks are merged.
+# - a) Because its values are the same for all objects; each object costs a decoder alone.
+#   Wrong: values are just what differs. They say where the object is, and each object's have to be written.
+# - b) Because its keys know no masks; each object still costs its values and a decoder.
+#   Right: STM writes its keys from frame and mask, so they differ from object to object. STCN's values come from a
+#   light encoder. In neither system are objects free: it is "one pass for each object behind a shared encoder". AOT, in
+#   lab 5b, has one pass for all.
+# - c) Because it keeps fewer frames, and so has room for all; each object costs a decoder.
+#   Wrong: that makes the affinity smaller; it would still be one for each object. And a decoder is not all that each
+#   costs.
+# - d) Because its softmax runs over all objects at once; then one more costs nothing.
+#   Wrong: it runs over places of memory. Objects meet only when their masks are merged, and each has had a decoder of
+#   its own by then.
 
 # %%
 keep(lab, "lab5a.look_up", look_up)
@@ -814,15 +824,16 @@ show.frames(easy, {"truth": easy.masks, "dot": run("plain colours, dot", easy).m
 # %% [markdown] quiz="lab5a.q_norm" points=1
 # **With the dot product, what does a place of memory with a key of very large norm do?**
 #
-# - a) It is read by nobody, since its scores overflow.
+# - a) It is read by nobody, since its scores overflow and drop out of the softmax.
 #   Wrong: softmax subtracts the largest score first, so nothing overflows.
-# - b) It has the highest score for about half of all questions, whatever they look like, and others that are more alike
-#   go unread. With the distance it is far from all but the few that are as long.
-#   Right: the score grows with |k|, in every direction within 90 degrees of k. The distance fines it by |k| squared.
-# - c) Nothing: the division by sqrt(C) takes care of it.
-#   Wrong: that is the same number for all places.
-# - d) It is read more, and rightly so: long keys are confident ones.
-#   Wrong: a network could learn to use norms so, for all questions alike. But being confident is not being alike.
+# - b) Nothing special, since the division by sqrt(C) takes its length out again.
+#   Wrong: sqrt(C) is the same number for all places, whatever the length of their keys.
+# - c) It has the highest score for about half of all questions, alike or not.
+#   Right: the score grows with |k|, in every direction within 90 degrees of k, and others that are more alike go
+#   unread. The distance fines it by |k| squared: the place is then far from all but the few that are as long.
+# - d) It is read more, but only by those like it: a long key is a confident one.
+#   Wrong: its score grows for all questions within 90 degrees, alike or not. A network could learn to write into norms
+#   how confident it is, but being confident is not being alike.
 
 # %% [markdown]
 # ### In the real network: how much of memory is ever read?
@@ -957,14 +968,14 @@ compare(["stcn, soft", "stcn, on top", "stcn, shares"], [*MANY, crowd(5), lab.ow
 # %% [markdown] quiz="lab5a.q_merge" points=1
 # **Three objects each say 0.4 for a pixel. What does soft aggregation give the background, and why?**
 #
-# - a) The most: no object reaches 1/2, so nobody wants the pixel.
+# - a) The least: (1 - 0.4)^3 = 0.216, whose odds are below those of 0.4.
+#   Right: three who each half believe it make it likely that SOMEBODY is there; they share what is left evenly: 0.12
+#   for the background, 0.29 for each object. With a threshold for each object it would have been background.
+# - b) The most: no object reaches 1/2, so nobody wants the pixel, and it is left over.
 #   Wrong: each of them doubts it, but it is not likely that all three are wrong.
-# - b) The least: (1 - 0.4)^3 = 0.216, whose odds are below those of 0.4.
-#   Right: three who each half believe it make it likely that SOMEBODY is there; they share what is left evenly. With a
-#   threshold for each object it would have been background.
-# - c) As much as each object, a quarter.
+# - c) A quarter, as much as each object, since softmax shares evenly among four.
 #   Wrong: that would be so if its own p were 0.4, too.
-# - d) 1 - 1.2, that is nothing: clamped to 0.
+# - d) Nothing: 1 - 3 x 0.4 is less than 0, and what is below 0 is clamped.
 #   Wrong: probabilities of independent answers are multiplied, not summed.
 
 # %%
@@ -999,15 +1010,16 @@ show.frames(twins, {"truth": twins.masks, **{name.partition(",")[0]: run(name, t
 # **In lab 3 the lecture asked how an architecture could deal with several objects in a single pass. What is the answer
 # of the memory networks?**
 #
-# - a) Each object has an input channel of the network.
-#   Wrong: that was LucidTracker, and its number of objects is fixed by its weights.
-# - b) Half an answer: the frame is encoded once, and in STCN matched once; but each object is decoded by itself, and
-#   objects meet only when their masks are merged.
-#   Right: the number of objects is free, and what they share is what does not depend on them. A decoder that sees all
-#   objects together is what AOT adds.
-# - c) They cannot: the whole network runs once for each object.
+# - a) A full one: each object has an input channel, and one pass gives all masks.
+#   Wrong: that was LucidTracker, and its number of objects is fixed by its weights. Here each object is decoded by
+#   itself.
+# - b) Half of one: the frame is encoded once, but each object is decoded by itself.
+#   Right: in STCN it is matched once, too, and objects meet only when their masks are merged. The number of objects is
+#   free, and what they share is what does not depend on them. A decoder that sees all objects together is what AOT
+#   adds.
+# - c) None: the whole network runs once for each object, since each has a memory.
 #   Wrong: the query encoder runs once for a frame, in both.
-# - d) All objects are one foreground, and are told apart afterwards.
+# - d) A full one: memory holds all objects as one foreground, and they are told apart last.
 #   Wrong: each has values of its own from the first frame on.
 
 # %% [markdown]

@@ -347,14 +347,16 @@ predict.reveal("lab5b.layers", next(n for n in range(9) if bool(heard(grid_atten
 # **A friend writes grid attention as dense attention with a mask: scores of all pairs, those outside the grid set to
 # -inf. The results are equal to yours. What has the mask saved?**
 #
-# - a) Time, as the softmax skips what is -inf.
-#   Wrong: it computes its exponential, which is 0, like that of any other number.
-# - b) Memory, as zeros need no room.
+# - a) Time, since the softmax skips all scores that are set to -inf.
+#   Wrong: it computes their exponential, which is 0, like that of any other number.
+# - b) Memory, since what is hidden becomes 0, and zeros need no room.
 #   Wrong: in a dense tensor a zero takes as much room as anything else.
-# - c) Nothing: all (THW)^2 scores were computed and held before they were hidden; there is even the mask on top.
-#   Right: a mask says what is meant, and is a good oracle to test against. The saving is in never making these scores.
-# - d) Half of both, as the grid is symmetric.
-#   Wrong: neither uses the symmetry.
+# - c) Half of both, since in a grid whoever sees a place is seen by it.
+#   Wrong: the grid is symmetric, scores are not: q of one with k of the other, or the other way round, are two numbers.
+#   Both were computed.
+# - d) Nothing: all (THW)^2 scores were computed and held, then hidden.
+#   Right: there is even the mask on top. A mask says what is meant, and is a good oracle to test against. The saving is
+#   in never making these scores.
 
 # %%
 keep(lab, "lab5b.grid_attention", grid_attention)
@@ -417,15 +419,16 @@ table([[name, str(hops(masks)), float(torch.stack(masks).float().mean())] for na
 # %% [markdown] quiz="lab5b.q_hops" points=1
 # **Why does grid attention need exactly three layers, whatever T, H and W are (all above 1)?**
 #
-# - a) Since three is SSTVOS's number of layers.
-#   Wrong: it is the other way round: a network that wants full reach needs at least so many.
-# - b) Since self counts once and not three times.
+# - a) Because SSTVOS has three layers, and each is trained for one of the axes.
+#   Wrong: each layer has all three axes. And it is the other way round: a network that wants full reach needs at least
+#   so many.
+# - b) Because places differ in up to three coordinates, and a layer can change one.
+#   Right: along the row, along the column, along the time line; so one layer for each axis, in any order. In a single
+#   frame two would do.
+# - c) Because self counts once and not three times, so a layer has a third of the reach.
 #   Wrong: that changes the weights, not who hears of whom.
-# - c) Since each layer doubles what a place has heard of.
+# - d) Because each layer doubles what a place has heard of, and three doublings will do.
 #   Wrong: then it would depend on the size, as it does for local windows.
-# - d) Two places differ in at most three coordinates, and a layer can change one: along the row, along the column,
-#   along the time line.
-#   Right: so one layer for each axis, in any order. In a single frame two would do.
 
 # %% [markdown]
 # ### Inside the network
@@ -602,15 +605,15 @@ compare(["cfbi", "other objects left out", "no background"], [pair_of_twins, CRO
 # **A twin of the object walks in that was not there in frame 0. What does CFBI's global matching with the background do
 # about it?**
 #
-# - a) It finds the twin nearer to the background, as before.
+# - a) It finds the twin nearer to the background than to the object, as before.
 #   Wrong: nothing in frame 0's background looks like it.
-# - b) Nothing: in frame 0 only the object looks like it. What speaks against it is local: it was not near here a frame
-#   ago, and once it has been labelled as background, the last frame says so.
-#   Right: background matching knows the rest that was *seen*. Global and local matching fail in different places, and
-#   that is why there are both.
-# - c) It raises the distance of both to 1.
-#   Wrong: the object's distance to itself in frame 0 stays what it is.
-# - d) The instance gate removes it, as it is not the object.
+# - b) It raises the distance of both to 1, since two places cannot be the object.
+#   Wrong: it does not count who is near. The object's distance to itself in frame 0 stays what it is.
+# - c) Nothing: of all that is in frame 0 only the object looks like this twin.
+#   Right: background matching knows the rest that was *seen*. What speaks against the twin is local: it was not near
+#   here a frame ago, and once it has been labelled as background, the last frame says so. Global and local matching
+#   fail in different places, and that is why there are both.
+# - d) It passes it on to the instance gate, which removes what is not the object.
 #   Wrong: a gate weights channels, for the whole frame; it knows no places.
 
 # %%
@@ -748,15 +751,14 @@ show.frames(CROWDS[5], {"truth": CROWDS[5].masks, **{way: run(way, CROWDS[5]).ma
 # %% [markdown] quiz="lab5b.q_one_pass" points=1
 # **Why does AOT's time for a frame hardly grow from one object to five?**
 #
-# - a) It segments one object and copies the others along.
-#   Wrong: all come from the same pass.
-# - b) Its attention is sparse.
+# - a) All masks are one map of identities, so attention and decoder run once.
+#   Right: whatever K is; only the last comparison, with K+1 rows of the bank, grows. And objects compete in every layer
+#   instead of at the very end. The price is a bank of fixed size: more objects than rows need a further pass.
+# - b) It segments one object, and the other masks are moved along with it.
+#   Wrong: all come from the same pass. Objects move in ways of their own.
+# - c) Its attention is sparse, so there is time left for the further objects.
 #   Wrong: its long-term attention is dense. Sparse or not, it would not depend on K.
-# - c) All masks are one map of identities: attention and decoder run once, whatever K is; only the last comparison,
-#   with K+1 rows of the bank, grows.
-#   Right: and objects compete in every layer instead of at the very end. The price is a bank of fixed size: more
-#   objects than rows need a further pass.
-# - d) Its objects share one mask channel.
+# - d) Its objects share one mask channel: what is segmented is one foreground.
 #   Wrong: then nobody could tell them apart. They share a map of vectors.
 
 # %% [markdown]
@@ -792,14 +794,14 @@ table([[f"{n} objects", *(run(f"rows {said}", CROWDS[n]).mean_j() for said in RO
 # %% [markdown] quiz="lab5b.q_shuffle" points=1
 # **Why are identities shuffled in training?**
 #
-# - a) To have more training clips.
-#   Wrong: the clips stay as they are.
-# - b) So that no row comes to mean a kind of object, a size or a place: a row has to be a mere name, or a clip that
-#   hands out names otherwise is lost. And so that all rows are trained, though most clips have few objects.
-#   Right: with a fixed order rows 6 to 10 would hardly ever have been seen.
-# - c) So that attention becomes symmetric.
+# - a) So that an object can change its row within a clip, if another one fits better.
+#   Wrong: rows are drawn once for a clip. Within it an object keeps its row, and to change it would be an error.
+# - b) So that attention becomes symmetric: whoever is looked at looks back as well.
 #   Wrong: nothing about attention changes.
-# - d) To hide the identities from the loss.
+# - c) So that no row comes to mean a kind of object, and all rows are trained.
+#   Right: nor a size or a place: a row has to be a mere name, or a clip that hands out names otherwise is lost. And
+#   most clips have few objects: with a fixed order rows 6 to 10 would hardly ever have been seen.
+# - d) So that the loss cannot see identities, and judges by the masks' outlines alone.
 #   Wrong: the loss needs them, to compare each object with its mask.
 
 # %% [markdown]
@@ -945,14 +947,16 @@ table([[said, paid(*jumping(()), whole), paid(*jumping(), whole)]
 # **RVOS matches by the first frame, VisTR by the mean over the clip. Both are kept for all frames. What does the mean
 # gain?**
 #
-# - a) An instance that comes later, or is hardly seen at first, is matched by the frames in which it can be seen.
-#   Right: and one bad frame does not decide. RVOS's rule knows only what is there in frame 0.
-# - b) Identities may jump within a clip.
-#   Wrong: that would be a match in every frame.
-# - c) Fewer queries are needed.
-#   Wrong: each instance still takes one.
-# - d) No Hungarian method is needed.
-#   Wrong: it is the same assignment, of another table.
+# - a) Identities may jump within a clip, since the mean forgives a few bad frames.
+#   Wrong: it does forgive them in the match; but that holds for all frames, and a jump costs. Free jumps would be a
+#   match in every frame.
+# - b) Fewer queries are needed, since instances that never meet can share one.
+#   Wrong: each instance still takes one, for all frames.
+# - c) No Hungarian method is needed, since means leave no doubt which is cheapest.
+#   Wrong: two instances may still want the same query. It is the same assignment, of another table.
+# - d) An instance that comes late is matched by the frames in which it can be seen.
+#   Right: so is one that is hardly seen at first, and one bad frame does not decide. RVOS's rule knows only what is
+#   there in frame 0.
 
 # %% [markdown]
 # ### Longer than its window
@@ -988,13 +992,13 @@ show.frames(PAIR, {"truth": PAIR.masks, "vistr": run("vistr", PAIR).masks, "by n
 #
 # - a) Nothing: windows are joined, so a query keeps its instance for an hour.
 #   Wrong: joined windows know each other only through the frames that they share.
-# - b) Whoever is out of sight for longer than the shared frames: when it comes back nothing says who it was. Within a
-#   window attention reaches everything; beyond it there is a chain of matches, and no memory.
-#   Right: and it waits for a window's last frame before it answers. A memory network looks up the first frame after an
-#   hour as after a second.
-# - c) The time for a frame, which grows with the film.
-#   Wrong: each window costs the same.
-# - d) The masks, which get coarser.
+# - b) Whoever is out of sight in all of the frames that two windows share.
+#   Right: when it comes back nothing says who it was. Within a window attention reaches everything; beyond it there is
+#   a chain of matches, and no memory. And VisTR waits for a window's last frame before it answers. A memory network
+#   looks up the first frame after an hour as after a second.
+# - c) Its speed, since a frame takes longer, the more windows lie before it.
+#   Wrong: each window costs the same, however many came before.
+# - d) The outlines, since masks get coarser each time that windows are joined.
 #   Wrong: each window draws them anew, at the same resolution.
 
 # %%
