@@ -84,6 +84,9 @@ SYSTEMS = {
         Spec("stcn", 5, "one-shot", "vos_teach.transformers.stcn:stcn", "Cheng et al., NeurIPS 2021",
              "keys without masks: one affinity for all objects, by squared distances", weights=True,
              train="vos_teach.transformers.stcn:recipe"),
+        Spec("cfbi", 5, "one-shot", "vos_teach.transformers.cfbi:cfbi", "Yang et al., ECCV 2020",
+             "foreground and background matched alike, in the first frame and in the last", weights=True,
+             train="vos_teach.transformers.cfbi:recipe"),
     )
 }
 SCALES = ("toy", "small", "paper")
