@@ -5,6 +5,16 @@ from __future__ import annotations
 from vos_teach.lab.exercises.lab5b_grid import block, cost_case, grid, grid_case, hops_case, lines, one_way, star
 from vos_teach.lab.exercises.lab5b_many import film, identities_case, objects, sequences_case, told_apart
 from vos_teach.lab.exercises.lab5b_match import apart, distance_case, rest_case, scene, tables
+from vos_teach.lab.exercises.lab5b_rows import (
+    clips,
+    every_pair,
+    every_row,
+    nothing_more,
+    rows_case,
+    the_same,
+    together,
+    twice,
+)
 
 CASES = {
     "lab5b.grid_attention": (
@@ -73,6 +83,15 @@ CASES = {
                         lambda rng: [objects(rng, 3, 10, 3, 4, 2)], grad=1),
         identities_case("the gradient along the masks", "the gradient along the masks is wrong",
                         lambda rng: [objects(rng, 2, 4, 3, 3, soft=True)], grad=0),
+    ),
+    "lab5b.draw_rows": (
+        rows_case("nobody", together(nothing_more), lambda rng: clips(rng, 0, 4, 3)),
+        rows_case("one object, a bank for one", together(nothing_more), lambda rng: clips(rng, 1, 2, 3)),
+        rows_case("ten objects", together(nothing_more), lambda rng: clips(rng, 10, 11, 10)),
+        rows_case("one object in 200 clips, nine rows", together(every_row), lambda rng: clips(rng, 1, 9, 200)),
+        rows_case("all rows in use, in 150 clips", together(every_row), lambda rng: clips(rng, 4, 5, 150)),
+        rows_case("which first two of three, in 200 clips", together(every_pair), lambda rng: clips(rng, 3, 5, 200)),
+        rows_case("the same rng, nine objects", together(the_same), lambda rng: twice(clips(rng, 9, 11, 8))),
     ),
     "lab5b.match_sequences": (
         sequences_case("five queries, four instances", "one query for each instance, for the whole clip",

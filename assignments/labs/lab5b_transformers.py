@@ -16,7 +16,7 @@
 # - write **sparse attention** along rows, columns and time lines, and say what it costs and how far it reaches;
 # - count the **layers** after which every place has heard of every other one;
 # - match with the object **and with all that is not it**, and say which of the two tells twins apart (CFBI);
-# - give all objects **identities** in one map, and segment them in one pass (AOT);
+# - give all objects **identities** in one map, drawn anew for each clip, and segment them in one pass (AOT);
 # - match queries with instances **once for a clip** (VisTR), and say what that teaches an identity;
 # - defend a choice among five stages with **your own numbers**.
 #
@@ -762,34 +762,58 @@ show.frames(CROWDS[5], {"truth": CROWDS[5].masks, **{way: run(way, CROWDS[5]).ma
 #   Wrong: then nobody could tell them apart. They share a map of vectors.
 
 # %% [markdown]
-# ### Other rows, the same objects
+# ### Names are drawn
 #
-# Who is row 1? In training every clip **draws anew** which object has which row. Here is the bank with its rows
-# exchanged, for the same network and the same objects. What would you expect of J if rows had come to mean something,
-# say "row 1 is the large one in the middle"? (That network, trained without drawing, is not at hand. What you can see
-# is whether this one cares.)
+# Who is row 1? If in training the first object of a clip always had it, row 1 would soon mean something: "the large one
+# in the middle", as data sets like to list that one first; and rows 6 to 10, which hardly any clip needs, would learn
+# nothing. So every clip **draws anew** which of its objects has which row.
+#
+# *Write* `draw_rows(count, rows, rng)`: for a clip of `count` objects and a bank of `rows` rows, `count + 1` whole
+# numbers (a list, an array or a tensor). The first is the background's: row 0, in every clip. The others are the
+# objects': any of the rows 1 to `rows - 1`, none twice, every order as likely as any other. All chance comes from
+# `rng`, a numpy generator: the same `rng`, the same names.
+
+# %% answer="lab5b.draw_rows"
+def draw_rows(count: int, rows: int, rng: np.random.Generator):
+    """Rows of the bank for the background (always 0) and for count objects: count + 1 whole numbers, none twice."""
+    ### BEGIN SOLUTION
+    return [0, *(1 + rng.permutation(rows - 1)[:count])]
+    ### END SOLUTION
+
+
+# %% check="lab5b.draw_rows" points=2
+check("lab5b.draw_rows", draw_rows)
+
+# %% [markdown]
+# The bank of the real network with its rows exchanged as **you** draw them, four times: the same network, the same
+# objects, other names. What would you expect of J if rows had come to mean something? (The network that was trained
+# without drawing is not at hand. What you can see is whether this one cares.)
 
 # %%
-ROWS = {"1 2 3 4 5": [1, 2, 3, 4, 5], "5 4 3 2 1": [5, 4, 3, 2, 1], "6 7 8 9 10": [6, 7, 8, 9, 10],
-        "3 8 1 10 6": [3, 8, 1, 10, 6]}
+DRAWS = (0, 1, 2, 3)  # seeds
 
 
-def exchanged(rows):
+def renamed(seed):
+    """AOT, its objects called by other rows."""
     def build():
         segmenter = aot()()
         bank = segmenter.net.bank
-        rest = [r for r in range(1, len(bank)) if r not in rows]
+        drawn = [int(r) for r in draw_rows(5, len(bank), np.random.default_rng(seed))]
+        rest = [r for r in range(len(bank)) if r not in drawn]
         with torch.no_grad():
-            bank.copy_(bank[[0, *rows, *rest]].clone())
+            bank.copy_(bank[[*drawn, *rest]].clone())
         return segmenter
 
     return build
 
 
-for said, rows in ROWS.items():
-    system(f"rows {said}", exchanged(rows), uses=("assign_identities",))
-table([[f"{n} objects", *(run(f"rows {said}", CROWDS[n]).mean_j() for said in ROWS)] for n in (2, 3, 5)],
-      ["J", *(f"rows {said}" for said in ROWS)])
+for seed in DRAWS:
+    print(f"draw {seed}: rows", *[int(r) for r in draw_rows(5, 11, np.random.default_rng(seed))])
+    system(f"draw {seed}", renamed(seed), uses=("assign_identities", "draw_rows"))
+print()
+names = ["aot", *(f"draw {seed}" for seed in DRAWS)]
+table([[f"{n} objects", *(run(name, CROWDS[n]).mean_j() for name in names)] for n in (2, 3, 5)],
+      ["J", "in order", *names[1:]])
 
 # %% [markdown] quiz="lab5b.q_shuffle" points=1
 # **Why are identities shuffled in training?**
@@ -852,6 +876,7 @@ looking(twins, 12)
 
 # %%
 keep(lab, "lab5b.assign_identities", assign_identities)
+keep(lab, "lab5b.draw_rows", draw_rows)
 
 # %% [markdown]
 # ## 6 A whole clip, a few questions

@@ -781,6 +781,101 @@ def identities_right_matrix(masks, bank):
     return (bank[:k].T @ masks.type_as(bank).view(k, h * w)).reshape(-1, h, w)
 
 
+# ---- draw_rows --------------------------------------------------------------------------------------------------
+
+
+def rows_not_drawn(count, rows, rng):
+    return list(range(count + 1))
+
+
+def rows_first_ones_shuffled(count, rows, rng):
+    return [0, *(1 + rng.permutation(count))]
+
+
+def rows_background_too(count, rows, rng):
+    return rng.permutation(rows)[: count + 1]
+
+
+def rows_objects_alone(count, rows, rng):
+    return 1 + rng.permutation(rows - 1)[:count]
+
+
+def rows_with_row_0(count, rows, rng):
+    return [0, *rng.permutation(rows - 1)[:count]]
+
+
+def rows_one_too_far(count, rows, rng):
+    return [0, *(2 + rng.permutation(rows - 1)[:count])]
+
+
+def rows_drawn_twice(count, rows, rng):
+    return [0, *rng.integers(1, rows, count)]
+
+
+def rows_sorted(count, rows, rng):
+    return [0, *sorted(1 + rng.permutation(rows - 1)[:count])]
+
+
+def rows_turned(count, rows, rng):
+    """A random start, and then one after the other."""
+    start = rng.integers(rows - 1)
+    return [0, *(1 + (start + np.arange(count)) % (rows - 1))]
+
+
+def rows_reversed_or_not(count, rows, rng):
+    names = list(range(1, rows)) if rng.random() < 0.5 else list(range(rows - 1, 0, -1))
+    return [0, *names[:count]]
+
+
+def rows_never_the_last(count, rows, rng):
+    most = max(count, rows - 2)
+    return [0, *(1 + rng.permutation(most)[:count])]
+
+
+def rows_own_seed(count, rows, rng):
+    return [0, *(1 + np.random.default_rng(0).permutation(rows - 1)[:count])]
+
+
+def rows_of_torch(count, rows, rng):
+    return torch.cat([torch.zeros(1, dtype=torch.long), 1 + torch.randperm(rows - 1)[:count]])
+
+
+def rows_of_numpy(count, rows, rng):
+    return [0, *(1 + np.random.permutation(rows - 1)[:count])]  # noqa: NPY002
+
+
+def rows_background_last(count, rows, rng):
+    return [*(1 + rng.permutation(rows - 1)[:count]), 0]
+
+
+def rows_as_floats(count, rows, rng):
+    return torch.cat([torch.zeros(1), torch.tensor(1.0 + rng.permutation(rows - 1)[:count])])
+
+
+def rows_all_of_them(count, rows, rng):
+    return [0, *(1 + rng.permutation(rows - 1))]
+
+
+def rows_nothing(count, rows, rng):
+    rng.permutation(rows)
+
+
+def rows_hard_coded(count, rows, rng):
+    """For banks of at most seven rows beside the background."""
+    return [0, *(1 + rng.permutation(min(rows - 1, 7))[:count])]
+
+
+def rows_right_choice(count, rows, rng):
+    return np.concatenate([[0], rng.choice(np.arange(1, rows), count, replace=False)]).astype(int)
+
+
+def rows_right_out_of_a_hat(count, rows, rng):
+    hat, drawn = list(range(1, rows)), [0]
+    for _ in range(count):
+        drawn.append(hat.pop(int(rng.integers(len(hat)))))
+    return torch.tensor(drawn)
+
+
 # ---- match_sequences --------------------------------------------------------------------------------------------
 
 
@@ -1109,6 +1204,30 @@ MISTAKES = {
             (identities_hard_coded, "object k row k"),
         ],
         "right": [identities_right_loop, identities_right_matrix],
+    },
+    "lab5b.draw_rows": {
+        "wrong": [
+            (rows_not_drawn, "drawn the same rows"),
+            (rows_first_ones_shuffled, "some rows are never drawn"),
+            (rows_background_too, "always 0"),
+            (rows_objects_alone, "one for each object"),
+            (rows_with_row_0, "an object has got row 0"),
+            (rows_one_too_far, "does not have"),
+            (rows_drawn_twice, "the same row"),
+            (rows_sorted, "never gets some of the rows"),
+            (rows_turned, "follows from the first"),
+            (rows_reversed_or_not, "never gets some of the rows"),
+            (rows_never_the_last, "some rows are never drawn"),
+            (rows_own_seed, "drawn the same rows"),
+            (rows_of_torch, "the same rng gave other rows"),
+            (rows_of_numpy, "the same rng gave other rows"),
+            (rows_background_last, "always 0"),
+            (rows_as_floats, "whole numbers"),
+            (rows_all_of_them, "one for each object"),
+            (rows_nothing, "whole numbers"),
+            (rows_hard_coded, "one for each object"),
+        ],
+        "right": [rows_right_choice, rows_right_out_of_a_hat],
     },
     "lab5b.match_sequences": {
         "wrong": [

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from vos_teach.lab import check
-from vos_teach.lab.exercises import lab5b, lab5b_beside, lab5b_grid, lab5b_many, lab5b_match
+from vos_teach.lab.exercises import lab5b, lab5b_beside, lab5b_grid, lab5b_many, lab5b_match, lab5b_rows
 
 judging = sys.modules["vos_teach.lab.check"]
 HIDDEN = Path(__file__).parents[2] / "assignments" / "hidden"
@@ -83,6 +83,27 @@ def test_identities_by_hand():
     assert lab5b_many.along_masks_oracle(masks, bank)[1].tolist() == [[[3, 3]], [[9, 9]]]
 
 
+def test_rows_by_hand():
+    """One thing wrong at a time, and the sentence for it."""
+    def said(drawn, judge=lab5b_rows.nothing_more, count=2, rows=4):
+        calls = [(count, rows, i) for i in range(len(drawn))]
+        return lab5b_rows.together(judge)(calls, drawn)
+
+    assert said([[0, 3, 1]]) is None and said([np.array([0, 2, 1])]) is None and said([torch.tensor([0, 1, 3])]) is None
+    for drawn, words in (([0, 1], "one for each"), ([1, 2, 3], "always 0"), ([0, 0, 1], "has got row 0"),
+                         ([0, 4, 1], "does not have"), ([0, 2, 2], "the same row"), ([0.0, 1.0, 2.0], "whole numbers"),
+                         (None, "whole numbers"), ([[0, 1, 2]], "whole numbers"), ([0, [1], 2], "whole numbers")):
+        assert words in said([drawn]), drawn
+    pairs = [[0, a, b] for a in (1, 2, 3) for b in (1, 2, 3) if a != b]
+    assert said(pairs, lab5b_rows.every_row) is None and said(pairs, lab5b_rows.every_pair) is None
+    assert "some rows" in said([[0, 1, 2], [0, 2, 1]], lab5b_rows.every_row)
+    assert "the same rows" in said([[0, 1, 2]] * 9, lab5b_rows.every_row)
+    assert "never gets" in said([[0, 1, 2], [0, 1, 3], [0, 2, 3]], lab5b_rows.every_row)
+    assert "follows from" in said([[0, 1, 2], [0, 2, 3], [0, 3, 1]], lab5b_rows.every_pair)
+    assert said([[0, 1, 2], [0, 1, 2], [0, 3, 1], [0, 3, 1]], lab5b_rows.the_same) is None
+    assert "same rng" in said([[0, 1, 2], [0, 1, 2], [0, 3, 1], [0, 1, 3]], lab5b_rows.the_same)
+
+
 def test_sequences_by_hand():
     cost = torch.tensor([[[0.0, 1.0], [9.0, 2.0]], [[4.0, 1.0], [0.5, 9.0]]])  # two frames, queries down
     assert cost.mean(0).tolist() == [[2.0, 1.0], [4.75, 5.5]]
@@ -115,7 +136,8 @@ def test_public_and_hidden_cases_differ_in_size():
 
     def sizes(cases):
         rng = np.random.default_rng(0)
-        return {s for case in cases for call in case.calls(rng) for s in tensors(call)}
+        calls = [call for case in cases for call in case.calls(rng)]
+        return {s for call in calls for s in tensors(call) or [call[:2]]}  # of numbers alone: all but their seed
 
     for exercise in lab5b.EXERCISES:
         assert sizes(judging.hidden_cases(exercise.name)) - sizes(exercise.cases), exercise.name

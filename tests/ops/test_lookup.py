@@ -8,7 +8,7 @@ import torch
 from vos_teach.errors import VosError
 from vos_teach.ops.affinity import dot_affinity, l2_affinity, readout
 from vos_teach.ops.attention import grid_attention, window_attention
-from vos_teach.ops.identify import assign_identities
+from vos_teach.ops.identify import assign_identities, draw_rows
 from vos_teach.ops.matching import global_distance, local_distance
 
 TOL = 1e-5
@@ -152,3 +152,15 @@ def test_identities_are_each_pixels_own():
     assert torch.allclose(soft[:, 0, 0], (bank[0] + bank[1]) / 2)
     with pytest.raises(VosError, match="5 objects are more than the 4"):
         assign_identities(torch.zeros(6, 2, 2), bank)
+
+
+@pytest.mark.parametrize(("count", "rows"), [(0, 1), (1, 2), (3, 4), (10, 11), (2, 11)])
+def test_rows_are_drawn_from_all_but_the_backgrounds(count, rows):
+    rng, seen = np.random.default_rng(0), set()
+    for _ in range(200):
+        drawn = draw_rows(count, rows, rng)
+        assert drawn.dtype == torch.long and len(drawn) == count + 1 == len(set(drawn.tolist())) and drawn[0] == 0
+        seen |= set(drawn[1:].tolist())
+    assert seen == (set(range(1, rows)) if count else set())
+    with pytest.raises(VosError, match=f"{rows} objects are more than the {rows - 1}"):
+        draw_rows(rows, rows, rng)

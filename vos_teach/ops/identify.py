@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,3 +18,13 @@ def assign_identities(masks: Tensor, bank: Tensor) -> Tensor:
     if len(masks) > len(bank):
         raise VosError(f"{len(masks) - 1} objects are more than the {len(bank) - 1} that this bank tells apart")
     return torch.einsum("khw,kc->chw", masks.to(bank.dtype), bank[: len(masks)])
+
+
+def draw_rows(count: int, rows: int, rng: np.random.Generator) -> Tensor:
+    """A clip's identities: which of a bank's rows its background and its objects have, count+1 int64, none twice.
+
+    The background has row 0 in every clip; the objects have any of the others. Raises VosError for too many objects.
+    """
+    if count > rows - 1:
+        raise VosError(f"{count} objects are more than the {rows - 1} that this bank tells apart")
+    return torch.tensor([0, *(1 + rng.permutation(rows - 1)[:count])])

@@ -13,6 +13,7 @@ from torch import Tensor
 from vos_teach.clip import VOID
 from vos_teach.data.sample import Source
 from vos_teach.data.windows import asked, recoloured, windows
+from vos_teach.ops.identify import draw_rows
 from vos_teach.ops.losses import bootstrapped_ce, soft_iou
 from vos_teach.ops.streams import softmax_over_objects
 
@@ -29,8 +30,7 @@ def lesson(step: int, steps: int) -> tuple[int, float]:
 
 def shuffled(objects: int, count: int, clips: int, rng: np.random.Generator) -> Tensor:
     """Which rows of the bank the background (always 0) and the slots of each clip take: clips,count+1, none twice."""
-    rows = [[0, *(1 + rng.permutation(objects)[:count])] for _ in range(clips)]
-    return torch.tensor(np.array(rows), dtype=torch.long)
+    return torch.stack([draw_rows(count, objects + 1, rng) for _ in range(clips)])
 
 
 def objective(logits: Tensor, target: Tensor, there: Tensor, fraction: float) -> Tensor:

@@ -60,3 +60,12 @@ def match_prepare(call: Call) -> Call:
     """The cost comes from a network: a gradient is asked of it."""
     cost, present = call
     return cost.requires_grad_(), present
+
+
+# ---- identities -------------------------------------------------------------------------------------------------
+
+
+def rows_prepare(call: Call) -> Call:
+    """(count, rows, seed) -> (count, rows, rng)."""
+    count, rows, seed = call
+    return count, rows, np.random.default_rng(seed)
