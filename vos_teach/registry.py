@@ -87,6 +87,9 @@ SYSTEMS = {
         Spec("cfbi", 5, "one-shot", "vos_teach.transformers.cfbi:cfbi", "Yang et al., ECCV 2020",
              "foreground and background matched alike, in the first frame and in the last", weights=True,
              train="vos_teach.transformers.cfbi:recipe"),
+        Spec("aot", 5, "one-shot", "vos_teach.transformers.aot:aot", "Yang et al., NeurIPS 2021",
+             "each object has an identity; all of them are carried along in one pass", ordered_slots=True, weights=True,
+             train="vos_teach.transformers.aot:recipe"),
     )
 }
 SCALES = ("toy", "small", "paper")
