@@ -71,14 +71,14 @@ def say_affinity(found: dict) -> str:
 def say_identities(found: dict) -> str:
     """Seconds a frame against objects, how much they grow, and J&F."""
     counts = list(next(iter(found["rows"].values()))["seconds"])
-    rows = [(k, *(number(s) for s in r["seconds"].values()), f"{r['grows']:+.0%}", f"{1000 * r['object']:.1f}",
+    rows = [(k, *(number(s) for s in r["seconds"].values()), f"{r['grows']:+.0%}", f"{r['object']:.4f}",
              number(r["J&F"])) for k, r in found["rows"].items()]
     lines = "; ".join(f"{k} {r['explained']:.0%}" for k, r in found["rows"].items())
     return (":::{figure} figures/identities_time.png\n:alt: Seconds a frame against the "
             f"number of objects, {counts[0]} to {counts[-1]}, a line for each of {', '.join(found['rows'])}, with the "
             "mean J&F of all objects beside each name; the table on the next slide has the figures.\n:::\n\n"
             "### The same in figures\n\n" + table(
-        "| s/frame with objects | " + " | ".join(counts) + " | grows | ms an object | J&F |",
+        "| s/frame with objects | " + " | ".join(counts) + " | grows | s an object | J&F |",
         "|---|" + "---:|" * (len(counts) + 3), rows) + (
         f"\n\n**Ours**: clip {found['clip']}, {found['frames']} frames, {found['height']}p, weights trained on "
         f"DAVIS-2016 and toy clips, seed 0, CPU, in turns, medians. A straight line explains of the variance: "

@@ -137,7 +137,7 @@ def test_stage_5s_systems_and_claims_are_told(measured, tmp_path):
     assert ("- STCN, toy, back: all three beside the first alone +0.050 (+0.100, +0.000): memory **counts**, "
             "above with 1 of 2 seeds") in text
     assert "| distance (STCN) | 0.750 | 0.700 | 40.0% | 90.0% | 0.050 |" in text and "2 sequences" in text
-    assert "| AOT | 0.110 | 0.120 | 0.130 | 0.140 | 0.150 | +36% | 10.0 | 0.600 |" in text
+    assert "| AOT | 0.110 | 0.120 | 0.130 | 0.140 | 0.150 | +36% | 0.0100 | 0.600 |" in text
     assert "| T | 1.90, - | 1.90, - |" in text and "**1/40.0** of dense" in text and "strided never" in text
     assert "a block of 3x12x20" in text and "1/16.0 of its time, and 2.0 times its memory" in text
     assert "STCN / backbone **2.00** (at most 2.5 was asked for)" in text
