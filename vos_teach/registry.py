@@ -90,6 +90,9 @@ SYSTEMS = {
         Spec("aot", 5, "one-shot", "vos_teach.transformers.aot:aot", "Yang et al., NeurIPS 2021",
              "each object has an identity; all of them are carried along in one pass", ordered_slots=True, weights=True,
              train="vos_teach.transformers.aot:recipe"),
+        Spec("sstvos", 5, "one-shot", "vos_teach.transformers.sstvos:sstvos", "Duke et al., CVPR 2021",
+             "sparse attention over space and time inside a segmentation network", weights=True,
+             train="vos_teach.transformers.sstvos:recipe"),
     )
 }
 SCALES = ("toy", "small", "paper")
