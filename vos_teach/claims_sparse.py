@@ -252,7 +252,8 @@ def draw(result: dict) -> Figure:
             if row == 1:
                 fixed = ", ".join(f"{a} {n}" for a, n in zip("THW", result["base"], strict=True) if a != axis)
                 panel.set_xlabel(f"{axis} ({fixed})", color=viz.INK)
-    panels[0, 0].legend(frameon=False, labelcolor=viz.INK)
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(KINDS),
+                  frameon=False, labelcolor=viz.INK)
     return figure
 
 
