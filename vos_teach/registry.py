@@ -93,6 +93,11 @@ SYSTEMS = {
         Spec("sstvos", 5, "one-shot", "vos_teach.transformers.sstvos:sstvos", "Duke et al., CVPR 2021",
              "sparse attention over space and time inside a segmentation network", weights=True,
              train="vos_teach.transformers.sstvos:recipe"),
+        Spec("vistr", 5, "zero-shot", "vos_teach.transformers.vistr:vistr", "Wang et al., CVPR 2021",
+             "queries find instances in a window of frames, windows are stitched", ordered_slots=True, weights=True,
+             train="vos_teach.transformers.vistr:recipe"),
+        Spec("vistr-top", 5, "zero-shot", "vos_teach.transformers.vistr:top", "Wang et al., CVPR 2021",
+             "the same, its highest-scored query alone", ordered_slots=True, weights=True),
     )
 }
 SCALES = ("toy", "small", "paper")
