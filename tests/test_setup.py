@@ -166,7 +166,7 @@ def test_ci_runs_make_test_and_nothing_else():
 STAGES = {"baselines", "online_learning", "mask_propagation", "flow_propagation", "rnn", "transformers"}
 RANK = {
     "errors": -1,
-    **dict.fromkeys(["clip", "listed", "ops", "nn"], 0),
+    **dict.fromkeys(["clip", "listed", "ops", "nn", "packed"], 0),
     **dict.fromkeys(["segmenter", "data", "metrics", "viz", "weights"], 1),
     **dict.fromkeys([*STAGES, "engine"], 2),
     **dict.fromkeys(["registry", "lab"], 3),

@@ -1,4 +1,7 @@
-"""Weights as safetensors in half precision, never a pickle. Those that ship lie in assets/weights/, with a card."""
+"""Weights as safetensors in half precision, never a pickle. Those that ship lie in assets/weights/, with a card.
+
+All but OSVOS's, from whose trunk most trainings start, are packed there (see packed.py): the same numbers in less room.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
+from vos_teach import packed
 from vos_teach.clip import VosError
 from vos_teach.data.png import write_bytes
 
@@ -36,10 +40,17 @@ def path_of(source: str | Path) -> Path:
 
 def load(source: str | Path) -> dict[str, Tensor]:
     """State dict in single precision. Raises VosError for a pickle or anything else that is not safetensors."""
-    path = path_of(source)
+    return {k: v.float() if v.is_floating_point() else v for k, v in stored(path_of(source)).items()}
+
+
+def stored(path: Path) -> dict[str, Tensor]:
+    """A file's tensors as they were saved, packed or not. Raises VosError as `load` does."""
     try:
-        return {k: v.float() if v.is_floating_point() else v for k, v in load_file(path).items()}
-    except SafetensorError:
+        tensors, said = load_file(path), _metadata(path).get(packed.KEY)
+        if said is None:
+            return tensors
+        return packed.unpack(tensors, said, load_file(SHIPPED / packed.BASE))
+    except (SafetensorError, ValueError, KeyError, TypeError):
         raise _foreign(path) from None
 
 
@@ -84,9 +95,18 @@ def started(system: str, make: Callable[[bool], Net], init: str, source: str | P
 
 def save(model: nn.Module, path: str | Path, metadata: dict[str, str] | None = None) -> None:
     """Write a network's weights in half precision, whole or not at all: the same weights give the same bytes."""
-    state = {k: (v.half() if v.is_floating_point() else v).detach().cpu().contiguous()
-             for k, v in model.state_dict().items()}
-    data = to_bytes(state, {k: str(v) for k, v in (metadata or {}).items()})
+    _write({k: (v.half() if v.is_floating_point() else v).detach().cpu().contiguous()
+            for k, v in model.state_dict().items()}, path, {k: str(v) for k, v in (metadata or {}).items()})
+
+
+def pack(source: str | Path, path: str | Path) -> None:
+    """Write a file's weights packed, as those are that ship: `load` gives the same. Raises VosError as `load` does."""
+    tensors, said = packed.pack(stored(path_of(source)), load_file(SHIPPED / packed.BASE))
+    _write(tensors, path, {**metadata(source), packed.KEY: said})
+
+
+def _write(state: dict[str, Tensor], path: str | Path, about: dict[str, str]) -> None:
+    data = to_bytes(state, about)
     end = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:end])
     header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))  # safetensors shuffles it
@@ -99,10 +119,14 @@ def metadata(source: str | Path) -> dict[str, str]:
     """What was written beside the weights: seed, steps, data, version. Raises VosError as `load` does."""
     path = path_of(source)
     try:
-        with safe_open(path, "pt") as file:
-            return file.metadata() or {}
+        return {k: v for k, v in _metadata(path).items() if k != packed.KEY}
     except SafetensorError:
         raise _foreign(path) from None
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    with safe_open(path, "pt") as file:
+        return file.metadata() or {}
 
 
 def checkpoint(path: Path, **content) -> None:
