@@ -1060,9 +1060,9 @@ card.show(lab)
 
 # %% [markdown]
 # The best picture of today, and the new failure. The object that left is looked up when it is back. But a memory
-# believes whatever is written in it. STM always keeps the frame before: one slip onto a look-alike is in memory a frame
-# later, as knowledge, and is read from then on. (STCN, which does not keep it, stays where it was; you have seen in
-# section 5 what each rule does on this clip.)
+# believes whatever is written in it. STM always keeps the frame before: what it misses of the object once is in memory
+# a frame later, as background, and is read from there, so that the mask withers. (STCN, which does not keep that frame,
+# holds on; section 5 has shown what each rule does on this clip.)
 
 # %%
 show.frames(away, {"truth": away.masks, "s2s": run("s2s", away).masks, "stcn": run("stcn, yours", away).masks},
@@ -1070,7 +1070,7 @@ show.frames(away, {"truth": away.masks, "s2s": run("s2s", away).masks, "stcn": r
 
 # %%
 show.frames(twins, {"truth": twins.masks, "stm": run("stm, yours", twins).masks},
-            title="and two that look alike: a memory that believes its own slip")
+            title="and two that look alike: a memory that believes its own mistakes")
 
 # %% [markdown] manual="lab5a.reflection" points=4
 # **What should be remembered?** A camera in a forest watches one fox, marked by a keeper in the first frame, for an
