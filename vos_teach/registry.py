@@ -98,6 +98,9 @@ SYSTEMS = {
              train="vos_teach.transformers.vistr:recipe"),
         Spec("vistr-top", 5, "zero-shot", "vos_teach.transformers.vistr:top", "Wang et al., CVPR 2021",
              "the same, its highest-scored query alone", ordered_slots=True, weights=True),
+        Spec("stcn-dot", 5, "one-shot", "vos_teach.transformers.stcn:stcn_dot", "Cheng et al., NeurIPS 2021",
+             "the same trained with the dot product, to compare", weights=True,
+             train="vos_teach.transformers.stcn:recipe_dot"),
     )
 }
 SCALES = ("toy", "small", "paper")
