@@ -1,4 +1,5 @@
-"""JupyterLab in a real browser: cells run, the slider answers to a drag, the painter paints, Validate reports.
+"""JupyterLab in a real browser: cells run, the slider answers to a drag, the painter paints, a click on a pixel shows
+where it looks, the film plays, Validate reports.
 
 Needs the extras lab and grading, `pip install playwright`, and Chromium (VOS_TEACH_CHROMIUM, or /usr/bin/chromium).
 VOS_TEACH_SCREENSHOTS names a folder for the pictures; look at them.
@@ -39,6 +40,20 @@ CELLS = [
     "show.frames(lab.own, [own.mask(0), *lab.own.masks[1:]])",
 ]
 
+LOOKS = [  # as labs 5a and 5b do it: STCN, stopped before a frame, and where a pixel of that frame looks
+    "import numpy as np\nfrom vos_teach import registry, viz\nfrom vos_teach.lab import film, pointer, setup, show\n"
+    "from vos_teach.transformers.memory import looks\n\n"
+    'lab = setup("lab5a")\nclip = lab.clips["look-alike"]\nstcn = registry.make("stcn", scale="toy")\n'
+    "stcn.start(clip.frame(0), clip.objects(0))\nfor t in range(1, 12):\n    stcn.step(clip.frame(t))",
+    "def draw(y, x):\n"
+    "    planes = looks(stcn, clip.frame(12), (y, x)).numpy()\n"
+    "    lit = [clip.frames[s] * (0.2 + 0.8 * p / planes.max())[..., None] for s, p in zip(stcn.bank.times, planes)]\n"
+    "    return show.images([f.astype('u1') for f in lit], [f'frame {s}' for s in stcn.bank.times], height=150)\n\n\n"
+    "where = pointer(draw, clip.frames[12], (10, 10))\nwhere",
+    "print('AT', *where.at)",
+    "film.export(lab, clip, [film.Take('truth', 2016, list(clip.masks), 1.0, 1.0, 0.1)], columns=2)",
+]
+
 
 def notebook(cells: list[str]) -> str:
     listed = [{"cell_type": "code", "id": f"cell-{i}", "metadata": {}, "execution_count": None, "outputs": [],
@@ -57,6 +72,7 @@ def server(tmp_path_factory):
     work = home / "course"
     work.mkdir()
     (work / "widgets.ipynb").write_text(notebook(CELLS), encoding="utf-8")
+    (work / "looks.ipynb").write_text(notebook(LOOKS), encoding="utf-8")
     if LAB1.is_file():
         shutil.copy(LAB1, work)
     settings = home / "settings" / "@jupyterlab"
@@ -249,6 +265,36 @@ def test_slider_answers_to_a_drag_and_painter_paints(open_notebook):
 def counts(text: str) -> dict[int, int]:
     return {int(k): v for k, v in json.loads(
         text.split("PAINTED")[1].strip().replace("{", '{"').replace(": ", '": ').replace(", ", ', "')).items()}
+
+
+def test_a_clicked_pixel_shows_where_it_looks_and_the_film_plays(open_notebook):
+    page = open_notebook("looks.ipynb")
+    command(page, "notebook:run-all-cells")
+    stage = page.locator("[role=application] img").first
+    stage.wait_for()
+    image = page.locator("img.widget-image").first
+    image.wait_for()
+    page.wait_for_timeout(3000)
+    assert errors(page) == []
+    stage.scroll_into_view_if_needed()
+    shot(page, "looks-before")
+    box, before = stage.bounding_box(), image.get_attribute("src")
+    page.mouse.click(box["x"] + 0.3 * box["width"], box["y"] + 0.6 * box["height"])
+    now = picture_after(page, image, before)
+    assert run_cell(page, 2).split() == ["AT", "57", "48"]  # of 96 x 160
+    page.wait_for_timeout(500)
+    shot(page, "looks-after")
+    page.locator("[role=application]").first.focus()
+    page.keyboard.press("ArrowRight")
+    picture_after(page, image, now)
+    page.keyboard.press("ArrowUp")
+    page.wait_for_timeout(1500)
+    assert run_cell(page, 2).split() == ["AT", "41", "64"] and errors(page) == []
+    video = page.locator("video").first
+    video.scroll_into_view_if_needed()
+    assert video.evaluate("v => new Promise(done => { v.muted = true; v.play(); "
+                          "setTimeout(() => done(v.videoWidth > 100 && v.currentTime > 0), 3000); })")
+    shot(page, "film")
 
 
 def test_painter_takes_a_finger(open_notebook):
