@@ -91,10 +91,7 @@ def say_sparse(found: dict) -> str:
     rows = [(axis, *(f"{number(e['seconds'], 2)}, {number(e['MiB'], 2)}" for e in row.values()))
             for axis, row in found["exponents"].items()]
     target, block = ("x".join(map(str, found[k])) for k in ("target", "block"))
-    cheaper, fused = found["cheaper"], ""
-    if than := found.get("than fused"):
-        fused = (f" *Fused* is dense attention as PyTorch computes it, never holding all scores: grid takes "
-                 f"1/{than['seconds']:.1f} of its time, and {1 / max(than['MiB'], 1e-9):.1f} times its memory.")
+    cheaper, fused = found["cheaper"], found["than fused"]
     hops = "; ".join(f"{name} {r['hops'] or 'never'}" for name, r in found["patterns"].items())
     return (":::{figure} figures/sparse_cost.png\n:alt: Six plots on logarithmic scales: "
             "seconds above and memory below, against the number of frames, of rows and of columns, each with a line "
@@ -103,7 +100,8 @@ def say_sparse(found: dict) -> str:
         "| time, memory grow with | " + " | ".join(kinds) + " |", "|---|" + "---:|" * len(kinds), rows) + (
         f"\n\nAt {target} grid attention takes **1/{cheaper['seconds']:.1f}** of dense attention's time and "
         f"1/{cheaper['MiB']:.1f} of its memory. Layers until every place of a block of {block} has heard of every "
-        f"other: {hops}.{fused}\n\n"
+        f"other: {hops}. *Fused* is dense attention as PyTorch computes it, never holding all scores: grid takes "
+        f"1/{fused['seconds']:.1f} of its time, and {1 / max(fused['MiB'], 1e-9):.1f} times its memory.\n\n"
         f"**Ours**: random maps, at the target as large as features of DAVIS at 240p and stride 8, {found['channels']} "
         "channels, seed 0, one thread, in turns."))
 

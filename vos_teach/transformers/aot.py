@@ -213,13 +213,14 @@ class AOT:
 
     def join(self, masks: Tensor) -> list[Group]:
         """New objects: into the last group, or into new ones when it is full -> the groups that have got some."""
-        joined: dict[int, Group] = {}
+        joined: list[Group] = []
         for mask in masks:
             if not self.groups or len(self.groups[-1].asked) == self.most:
                 self.groups.append(Group())
             self.groups[-1].asked.append(bool(mask.any()))
-            joined[id(self.groups[-1])] = self.groups[-1]
-        return list(joined.values())
+            if self.groups[-1] not in joined:
+                joined.append(self.groups[-1])
+        return joined
 
     def look(self, group: Group, features: list[Tensor]) -> Tensor:
         """One pass: what the frame shows of a group's objects, k+1,H,W."""
